@@ -1,0 +1,128 @@
+"""Backends: HOW an operation is computed. Each is a package that defines the same names.
+
+    reference   NumPy: the specification, to be read and stepped through
+    cpu         Numba: the same names, fast
+    cuda        numba-cuda over CuPy arrays: the same names again
+
+`functional` has checked every call before a backend sees it: shapes fit, arrays share one floating dtype, sizes are
+pairs of ints. Arrays come in any strides, possibly read-only; what a backend returns is new, C-contiguous and of the
+dtype of its first array. No backend changes an input, optimiser steps excepted.
+
+A backend is this list of names (pairs are (height, width); `padding` of a convolution is (top, bottom, left, right)):
+
+    supports(dtype) -> bool
+
+    conv2d_forward(x, weight, bias, stride, padding, dilation, groups) -> y
+    conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups) -> dx
+    conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups) -> dweight
+    channel_sum(dy) -> dbias                              sum over every axis but 1
+    add_channel_bias(y, bias) -> None                     in place: y[:, c] += bias[c]
+
+    linear_forward(x, weight, bias) -> y                  x (M, K), weight (O, K), y (M, O)
+    linear_input_grad(dy, weight) -> dx
+    linear_weight_grad(dy, x) -> dweight
+
+    max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices)
+    max_pool2d_input_grad(dy, indices, x_shape) -> dx
+    avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor) -> y
+    avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor) -> dx
+    adaptive_avg_pool2d_forward(x, out_size) -> y
+    adaptive_avg_pool2d_input_grad(dy, x_shape) -> dx
+
+    batch_norm_train_forward(x, weight, bias, eps) -> (y, mean, var)        x (N, C, L); var is the biased one
+    batch_norm_train_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
+    batch_norm_eval_forward(x, mean, var, weight, bias, eps) -> y
+    batch_norm_eval_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
+
+    relu_forward(x) -> y                                  relu_backward(dy, x) -> dx
+    leaky_relu_forward(x, slope) -> y                     leaky_relu_backward(dy, x, slope) -> dx
+    sigmoid_forward, tanh_forward, silu_forward (x)       …_backward(dy, x)
+    gelu_forward(x, approximate) -> y                     gelu_backward(dy, x, approximate) -> dx
+    softmax_forward(x, axis) -> y                         softmax_backward(dy, x, axis) -> dx
+    log_softmax_forward(x, axis) -> y                     log_softmax_backward(dy, x, axis) -> dx
+    dropout_forward(x, keep, scale) -> y                  x · keep · scale, keep a bool array; also its own backward
+    add_forward(a, b) -> y
+
+    pad_forward(x, amounts, mode, value) -> y             x (P, H, W), amounts (left, right, top, bottom)
+    pad_input_grad(dy, x_shape, amounts, mode) -> dx
+    concat_forward(arrays, axis) -> y
+    concat_backward(dy, sizes, axis) -> tuple
+    interpolate_forward(x, out_size, mode, align_corners, scale) -> y       scale: in/out steps (h, w), see shape.py
+    interpolate_input_grad(dy, x_shape, mode, align_corners, scale) -> dx
+
+    cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing) -> (losses, weights)
+    cross_entropy_backward(scale, logits, target, weight, ignore_index, label_smoothing) -> dlogits
+    nll_loss_forward(log_probs, target, weight, ignore_index) -> (losses, weights)
+    nll_loss_backward(scale, x_shape, target, weight, ignore_index) -> dx
+    mse_loss_forward(x, target) -> losses                 mse_loss_backward(scale, x, target) -> dx
+    bce_with_logits_forward(x, target) -> losses          bce_with_logits_backward(scale, x, target) -> dx
+        logits (N, C, L); target int64 (N, L) or floating (N, C, L); losses, weights, scale (N, L): the unreduced loss,
+        what each position adds to the divisor of the mean, and the upstream gradient of each position
+
+    sgd_step, adam_step, rmsprop_step: see optim.py of the reference; lists of arrays, changed in place
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .settings import backend_choice
+
+_loaded: dict[str, ModuleType] = {}
+
+
+def load(name: str) -> ModuleType:
+    """The package of a backend, imported on first use."""
+    if name not in _loaded:
+        _loaded[name] = import_module(f".{name}", __name__)
+    return _loaded[name]
+
+
+def module_of(array: Any) -> ModuleType | None:
+    """The backend that computes with this array: by its type, then by the setting. None: not an array of ours."""
+    if isinstance(array, np.ndarray):
+        name = backend_choice.get()
+        return _loaded.get(name) or load(name)
+    return None
+
+
+def available_backends() -> tuple[str, ...]:
+    """The names of the backends that can be used on this machine."""
+    return tuple(name for name in backend_choice.values if why_missing(name) is None)
+
+
+def why_missing(name: str) -> str | None:
+    """None if the backend can be used, else one sentence that says what to install."""
+    if name == "cuda":
+        return "the cuda backend is not part of this version of minicnn"
+    if name == "cpu" and find_spec("numba") is None:
+        return "the cpu backend needs Numba: pip install numba"
+    return None
+
+
+def set_backend(name: str) -> None:
+    """Compute with this backend from now on: "reference" (NumPy), "cpu" (Numba, the default) or "cuda".
+
+    `ValueError` for another name, `RuntimeError` with what to install for one that cannot be used here.
+    """
+    backend_choice.set(_usable(name))
+
+
+def get_backend() -> str:
+    """The name of the backend that computes now."""
+    return backend_choice.get()
+
+
+def backend(name: str):
+    """A context manager: `with minicnn.backend("reference"): …`."""
+    return backend_choice.override(_usable(name))
+
+
+def _usable(name: str) -> str:
+    reason = why_missing(backend_choice.checked(name))
+    if reason:
+        raise RuntimeError(reason)
+    return name

@@ -1,0 +1,12 @@
+"""The reference backend: NumPy, written to be read and stepped through. Any floating dtype, no cleverness."""
+
+import numpy as np
+
+from .activation import *  # noqa: F403
+from .conv import conv2d_forward, conv2d_input_grad, conv2d_weight_grad
+from .linear import *  # noqa: F403
+
+
+def supports(dtype: np.dtype) -> bool:
+    """Every floating dtype."""
+    return np.issubdtype(dtype, np.floating)
