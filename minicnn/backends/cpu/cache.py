@@ -1,8 +1,8 @@
 """Compiling and keeping kernels: `@kernel` is Numba's njit with the flags of this project and a cache of its own.
 
-Numba notices when a kernel's own file changes, not when a file that the kernel uses does. So compiled code is kept in a
-folder whose name holds a hash of the Numba version, the processor and the flags, in files whose name holds a hash of the
-kernel's source file and of all that it imports from here. A folder that cannot be written, a full disk or a damaged
+Numba notices when a kernel's own file changes, not when a file that the kernel uses does. So compiled code is kept in
+a folder whose name holds a hash of the Numba version, the processor and the flags, in files whose name holds a hash of
+the kernel's source file and of all that it imports from here. A folder that cannot be written, a full disk or a damaged
 file costs a compilation, never a run.
 """
 

@@ -1,9 +1,10 @@
 """How many threads a parallel kernel runs on, and who may start one.
 
-Call a `@kernel(parallel=True)` as `launch(kernel, …)`. A kernel cuts its work into chunks whose size depends on the shapes
-alone and adds partial sums in a fixed order, so that its result does not depend on the number of threads.
+Call a `@kernel(parallel=True)` as `launch(kernel, …)`. A kernel cuts its work into chunks whose size depends on the
+shapes alone and adds partial sums in a fixed order, so that its result does not depend on the number of threads.
 """
 
+import contextlib
 import threading
 
 import numba
@@ -12,10 +13,8 @@ from ..settings import get_num_threads, max_threads
 
 # Numba fixes the size of its pool when it starts; set_num_threads then chooses any number up to it. A pool that is
 # running already (another library started it) keeps its size.
-try:
+with contextlib.suppress(RuntimeError):
     numba.config.NUMBA_NUM_THREADS = max(numba.config.NUMBA_NUM_THREADS, max_threads())
-except RuntimeError:
-    pass
 
 _local = threading.local()  # Numba's number of threads is a property of the calling thread
 _one_at_a_time = None  # a lock, where the threading layer needs one
