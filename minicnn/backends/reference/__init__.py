@@ -5,6 +5,8 @@ import numpy as np
 from .activation import *  # noqa: F403
 from .conv import conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 from .linear import *  # noqa: F403
+from .loss import *  # noqa: F403
+from .softmax import *  # noqa: F403
 
 
 def supports(dtype: np.dtype) -> bool:
