@@ -9,6 +9,8 @@ import numpy as np
 
 from .door import describe, short
 
+Size = int | Sequence[int]  # an int or a (height, width) pair of ints
+
 LARGEST = 2**62  # of any product of sizes: beyond it an index no longer fits int64
 
 
@@ -16,6 +18,14 @@ def rank(operation: str, name: str, array: np.ndarray, ranks: Sequence[int], lay
     """`ValueError` unless the array has one of these ranks; `layout` says what is expected."""
     if array.ndim not in ranks:
         raise ValueError(f"{operation}: {name} must be {layout}, got shape {short(array.shape)}")
+
+
+def images(operation: str, x: np.ndarray) -> np.ndarray:
+    """x as (N, C, H, W), a view; one image (C, H, W) is a batch of one. `ValueError` for another rank or no pixels."""
+    rank(operation, "x", x, (3, 4), "(N, C, H, W) or (C, H, W)")
+    if 0 in x.shape[-3:]:
+        raise ValueError(f"{operation}: x must have at least one channel, row and column, got shape {short(x.shape)}")
+    return x if x.ndim == 4 else x[None]
 
 
 def shape(operation: str, name: str, array: np.ndarray, expected: tuple[int, ...], meaning: str) -> None:
