@@ -1,0 +1,5 @@
+"""Looking inside a network: gradients checked, layers counted, a forward and backward traced."""
+
+from .catalogue import gradcheck_all, operations
+from .gradients import gradcheck
+from .report import Report, render
