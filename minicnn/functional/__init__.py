@@ -1,7 +1,22 @@
 """Every differentiable operation, as a pair: `y, ctx = op(x, …)` and `dx = op_backward(dy, ctx)`."""
 
-from .activation import relu, relu_backward
+from .activation import (
+    gelu,
+    gelu_backward,
+    leaky_relu,
+    leaky_relu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    silu,
+    silu_backward,
+    tanh,
+    tanh_backward,
+)
 from .conv import conv2d, conv2d_backward
+from .dropout import dropout, dropout_backward
+from .elementwise import add, add_backward
 from .linear import linear, linear_backward
 from .loss import (
     binary_cross_entropy_with_logits,
@@ -13,3 +28,13 @@ from .loss import (
     nll_loss,
     nll_loss_backward,
 )
+from .norm import batch_norm, batch_norm_backward
+from .pooling import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_backward,
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward

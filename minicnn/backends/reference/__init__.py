@@ -4,8 +4,18 @@ import numpy as np
 
 from .activation import *  # noqa: F403
 from .conv import conv2d_forward, conv2d_input_grad, conv2d_weight_grad
+from .elementwise import *  # noqa: F403
 from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
+from .norm import *  # noqa: F403
+from .pooling import (
+    adaptive_avg_pool2d_forward,
+    adaptive_avg_pool2d_input_grad,
+    avg_pool2d_forward,
+    avg_pool2d_input_grad,
+    max_pool2d_forward,
+    max_pool2d_input_grad,
+)
 from .softmax import *  # noqa: F403
 
 

@@ -101,13 +101,6 @@ def normal_cdf(x):
     return np.asarray(0.5 * np.asarray(erfc(-x.astype(np.float64) / math.sqrt(2)), np.float64), x.dtype)
 
 
-def dropout_forward(x, keep, scale):
-    """y = x · scale where keep, else 0 (NaN stays NaN); with dy for x it is also the backward."""
-    x = plain(x)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(x * (plain(keep) * x.dtype.type(scale)))
-
-
 def plain(x):
     """x in C order, as a plain array."""
     return np.asarray(x, order="C")
