@@ -179,7 +179,7 @@ def _float32(subject: Subject, dy: Array, rng: np.random.Generator) -> tuple[dic
 class _Branches(Listener):
     """Which way each relu and each maximum went."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.taken: list[tuple[str, Array]] = []
 
     def forward(self, operation, inputs, y, ctx):
@@ -195,9 +195,10 @@ def _corner(function: Callable[[Array], Array], array: Array, index: tuple[int, 
     for sign in (-1, 1):
         moved = array.copy()
         moved[index] += sign * 2e-6 * max(1.0, abs(moved[index]))
-        with listen(_Branches()) as heard:
+        branches = _Branches()
+        with listen(branches):
             function(moved)
-        sides.append(heard.taken)
+        sides.append(branches.taken)
     changed = [name for (name, left), (_, right) in zip(*sides, strict=True) if not np.array_equal(left, right)]
     return changed[0] if changed else "kink of the function"
 
