@@ -43,12 +43,14 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     dropout_forward(x, keep, scale) -> y                  x · keep · scale, keep a bool array; also its own backward
     add_forward(a, b) -> y
 
-    pad_forward(x, amounts, mode, value) -> y             x (P, H, W), amounts (left, right, top, bottom)
-    pad_input_grad(dy, x_shape, amounts, mode) -> dx
+    pad_forward(x, amounts, value) -> y                   x (P, H, W), amounts (left, right, top, bottom)
+    pad_input_grad(dy, x_shape, amounts) -> dx
+    take2d_forward(x, rows, columns) -> y                 y[:, p, q] = x[:, rows[p], columns[q]]: nearest interpolation
+    take2d_input_grad(dy, x_shape, rows, columns) -> dx   and every padding but the constant one
+    blend2d_forward(x, rows, columns) -> y                bilinear; rows, columns: (low, high, share)
+    blend2d_input_grad(dy, x_shape, rows, columns) -> dx
     concat_forward(arrays, axis) -> y
     concat_backward(dy, sizes, axis) -> tuple
-    interpolate_forward(x, out_size, mode, align_corners, scale) -> y       scale: in/out steps (h, w), see shape.py
-    interpolate_input_grad(dy, x_shape, mode, align_corners, scale) -> dx
 
     cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing) -> (losses, weights)
     cross_entropy_backward(scale, logits, target, weight, ignore_index, label_smoothing) -> dlogits
@@ -108,7 +110,7 @@ def set_backend(name: str) -> None:
 
     `ValueError` for another name, `RuntimeError` with what to install for one that cannot be used here.
     """
-    backend_choice.set(_usable(name))
+    backend_choice.set(usable(name))
 
 
 def get_backend() -> str:
@@ -118,10 +120,11 @@ def get_backend() -> str:
 
 def backend(name: str):
     """A context manager: `with minicnn.backend("reference"): …`."""
-    return backend_choice.override(_usable(name))
+    return backend_choice.override(usable(name))
 
 
-def _usable(name: str) -> str:
+def usable(name: str) -> str:
+    """The name of a backend that can be used here; otherwise the errors of `set_backend`."""
     reason = why_missing(backend_choice.checked(name))
     if reason:
         raise RuntimeError(reason)

@@ -15,8 +15,10 @@ from .activation import (
     tanh_backward,
 )
 from .conv import conv2d, conv2d_backward
+from .conv_transpose import conv_transpose2d, conv_transpose2d_backward
 from .dropout import dropout, dropout_backward
 from .elementwise import add, add_backward
+from .interpolate import interpolate, interpolate_backward
 from .linear import linear, linear_backward
 from .loss import (
     binary_cross_entropy_with_logits,
@@ -37,4 +39,5 @@ from .pooling import (
     max_pool2d,
     max_pool2d_backward,
 )
+from .shape import concat, concat_backward, flatten, flatten_backward, pad, pad_backward
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward

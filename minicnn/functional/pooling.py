@@ -7,6 +7,7 @@ import numpy as np
 
 from . import check, door
 from .check import Size
+from .shape import empty_like
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -72,7 +73,7 @@ def max_pool2d(
         y, indices = y[0], indices[0]
     inputs = {"x": x, "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     return door.leave(
-        "max_pool2d", inputs | {"ceil_mode": ceil_mode}, y, MaxPool2dContext(_empty_like(x), x.shape, indices)
+        "max_pool2d", inputs | {"ceil_mode": ceil_mode}, y, MaxPool2dContext(empty_like(x), x.shape, indices)
     )
 
 
@@ -124,7 +125,7 @@ def avg_pool2d(
     y = backend.avg_pool2d_forward(images, kernel, stride, padding, out_size, count_include_pad, divisor)
     inputs = {"x": x, "kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
     inputs |= {"count_include_pad": count_include_pad, "divisor_override": divisor}
-    ctx = AvgPool2dContext(_empty_like(x), x.shape, kernel, stride, padding, out_size, count_include_pad, divisor)
+    ctx = AvgPool2dContext(empty_like(x), x.shape, kernel, stride, padding, out_size, count_include_pad, divisor)
     return door.leave("avg_pool2d", inputs, y if x.ndim == 4 else y[0], ctx)
 
 
@@ -163,7 +164,7 @@ def adaptive_avg_pool2d(
     out_size = check.pair("adaptive_avg_pool2d", "output_size", output_size, 0)
     check.allocatable("adaptive_avg_pool2d", "y", (*images.shape[:2], *out_size))
     y = backend.adaptive_avg_pool2d_forward(images, out_size)
-    ctx = AdaptiveAvgPool2dContext(_empty_like(x), x.shape, out_size)
+    ctx = AdaptiveAvgPool2dContext(empty_like(x), x.shape, out_size)
     return door.leave("adaptive_avg_pool2d", {"x": x, "output_size": out_size}, y if x.ndim == 4 else y[0], ctx)
 
 
@@ -183,10 +184,6 @@ def _batch(images: Array) -> Array:
 
 def _batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape if len(shape) == 4 else (1, *shape)
-
-
-def _empty_like(x: Array) -> Array:
-    return np.empty_like(x, shape=0, subok=False)
 
 
 def _window(operation: str, kernel: Size, stride: Size | None, padding: Size) -> tuple[Pair, Pair, Pair]:
