@@ -55,7 +55,7 @@ class ArrayDataset:
     def gather_batch(self, indices: Array) -> tuple[Array, Array] | None:
         """A whole batch at once, (float32 (n, C, H, W), int64 (n,)); None where a transform works image by image.
 
-        The loader uses this: 128 images of MNIST in 0.1 ms, a tenth of what single items take.
+        The loader uses this: a batch of 128 images of MNIST takes a tenth of the time of 128 single items.
         """
         if self.transform is not None:
             return None

@@ -82,8 +82,9 @@ def _read_archive(path: Path, names: list[str]) -> list[tuple[Array, Array]]:
     """The files of these names in the archive, read as a stream: nothing is unpacked to the disk."""
     parts = {}
     with Reader(path) as reader:
+        stream: Any = reader  # all that tarfile needs of a file is its read
         try:
-            with tarfile.open(fileobj=reader, mode="r|") as archive:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     name = member.name.rsplit("/", 1)[-1]
                     file = archive.extractfile(member) if name in names and member.size < LARGEST else None

@@ -86,7 +86,8 @@ def _classes(root: str) -> tuple[list[str], list[str]]:
     if not os.path.isdir(root):
         raise NotADirectoryError(f"ImageFolder: root must be a folder of class folders, {root} is a file")
     with os.scandir(root) as entries:
-        folders, others = [], []
+        folders: list[str] = []
+        others: list[str] = []
         for entry in entries:
             (folders if entry.is_dir() else others).append(entry.name)
     if not folders:
@@ -96,7 +97,9 @@ def _classes(root: str) -> tuple[list[str], list[str]]:
 
 def _files(folder: str) -> tuple[list[str], list[str]]:
     """(paths of images, paths of other files) below a folder, sorted as torchvision does: by folder, then by name."""
-    images, others, seen = [], [], set()
+    images: list[str] = []
+    others: list[str] = []
+    seen = set()
 
     def unreadable(error: OSError) -> None:
         raise error  # os.walk would pass over it in silence
