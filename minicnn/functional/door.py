@@ -126,5 +126,5 @@ def describe(value: Any) -> str:
 
 def short(value: Any) -> str:
     """repr, cut so that an error message stays on one line."""
-    text = repr(value)
+    text = " ".join(repr(value).split())  # the repr of an array has several lines
     return text if len(text) <= 80 else text[:77] + "..."
