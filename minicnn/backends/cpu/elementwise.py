@@ -1,0 +1,41 @@
+"""Arithmetic of whole arrays, dropout among it."""
+
+import numpy as np
+from numba import prange
+
+from .arrays import canonical
+from .cache import kernel
+from .threads import launch
+
+CHUNK = 8192  # elements a task
+
+
+def add_forward(a, b):
+    """y = a + b"""
+    a, b = canonical(a), canonical(b)
+    y = np.empty_like(a)
+    launch(_add_forward, a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    return y
+
+
+@kernel(parallel=True)
+def _add_forward(a, b, y):
+    for chunk in prange((y.size + CHUNK - 1) // CHUNK):
+        for i in range(chunk * CHUNK, min(y.size, (chunk + 1) * CHUNK)):
+            y[i] = a[i] + b[i]
+
+
+def dropout_forward(x, keep, scale):
+    """y = x · scale where keep, else x · 0 (NaN and infinity become NaN); with dy for x it is also the backward."""
+    x, keep = canonical(x), canonical(keep)
+    y = np.empty_like(x)
+    launch(_dropout_forward, x.reshape(-1), keep.reshape(-1), x.dtype.type(scale), y.reshape(-1))
+    return y
+
+
+@kernel(parallel=True)
+def _dropout_forward(x, keep, scale, y):
+    dropped = x.dtype.type(0)
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
+            y[i] = x[i] * (scale if keep[i] else dropped)
