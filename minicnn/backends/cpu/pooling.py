@@ -1,0 +1,241 @@
+"""Pooling. A task owns some rows of y in the forward, a whole plane of dx in the backward: no two add to one pixel.
+
+A row of outputs is computed tap by tap: for one tap the inner loop runs over the outputs, without a branch, and so
+over vectors. `first[j]` and `last[j]` are the outputs that see a pixel through tap j, the same for every row, so that
+the loops need no check of bounds.
+"""
+
+import numpy as np
+from numba import prange
+
+from .arrays import canonical
+from .cache import kernel
+from .threads import launch
+
+OUTPUTS = 4096  # a task, about: enough to pay for its start, few enough for all cores
+
+
+def max_pool2d_forward(x, kernel, stride, padding, dilation, out_size):
+    """y = the largest pixel of each window, indices = its place in the H·W plane: the first of equals, the last NaN."""
+    x = canonical(x)
+    y = np.empty((*x.shape[:2], *out_size), x.dtype)
+    indices = np.empty(y.shape, np.int64)
+    kernel = _useful(x.shape[2:], kernel, padding, dilation)
+    launch(_max_forward, _planes(x), _planes(y), _planes(indices), kernel, stride, padding, dilation)
+    return y, indices
+
+
+@kernel(parallel=True)
+def _max_forward(x, y, indices, kernel, stride, padding, dilation):
+    P, H, W = x.shape
+    oh, ow = y.shape[1:]
+    kh, kw = kernel
+    first, last = _ranges(W, ow, kw, stride[1], padding[1], dilation[1])
+    first_row, last_row = _ranges(H, oh, kh, stride[0], padding[0], dilation[0])
+    earliest = _earliest(first, last, ow)  # tap column of the first pixel of a window, −1: there is none
+    earliest_row = _earliest(first_row, last_row, oh)
+    rows = max(1, OUTPUTS // ow)
+    chunks = (oh + rows - 1) // rows
+    for task in prange(P * chunks):
+        plane = task // chunks
+        begin = task % chunks * rows
+        tap = np.empty(ow, np.int32)  # the tap that holds the maximum so far, i·kw + j
+        for oy in range(begin, min(oh, begin + rows)):
+            best = y[plane, oy]
+            for ox in range(ow):
+                best[ox] = -np.inf
+                tap[ox] = earliest[ox] + earliest_row[oy] * kw
+            for i in range(kh):
+                if first_row[i] <= oy < last_row[i]:
+                    line = x[plane, oy * stride[0] - padding[0] + i * dilation[0]]
+                    for j in range(kw):
+                        _keep_larger(
+                            line, j * dilation[1] - padding[1], stride[1], first[j], last[j], i * kw + j, best, tap
+                        )
+            corner = (oy * stride[0] - padding[0]) * W - padding[1]
+            place = indices[plane, oy]
+            for ox in range(ow):
+                i = tap[ox] // kw
+                j = tap[ox] - i * kw
+                seen = earliest[ox] >= 0 and earliest_row[oy] >= 0
+                place[ox] = corner + ox * stride[1] + i * dilation[0] * W + j * dilation[1] if seen else -1
+
+
+@kernel
+def _keep_larger(line, shift, stride, first, last, number, best, tap):
+    """One tap: where pixel > best, or is NaN, it is the new best. Constant strides 1 and 2 make vector loads."""
+    if stride == 1:
+        _keep_larger_every(line, shift, 1, first, last, number, best, tap)
+    elif stride == 2:
+        _keep_larger_every(line, shift, 2, first, last, number, best, tap)
+    else:
+        _keep_larger_every(line, shift, stride, first, last, number, best, tap)
+
+
+@kernel
+def _keep_larger_every(line, shift, stride, first, last, number, best, tap):
+    code = np.int32(number)
+    for ox in range(first, last):
+        o = np.uintp(ox)  # unsigned: no test for a negative index, which would keep the loop from vectors
+        pixel = line[np.uintp(ox * stride + shift)]
+        better = pixel > best[o] or pixel != pixel
+        best[o] = pixel if better else best[o]
+        tap[o] = code if better else tap[o]
+
+
+def max_pool2d_input_grad(dy, indices, x_shape):
+    # forward: y[n, c, p] = x[n, c, indices[n, c, p]], so each dy goes to that pixel; index −1: there was none
+    dx = np.empty(x_shape, dy.dtype)
+    P, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]
+    dy, indices = canonical(dy), canonical(indices)
+    count = dy.shape[2] * dy.shape[3]
+    launch(_max_input_grad, dy.reshape(P, count), indices.reshape(P, count), dx.reshape(P, size))
+    return dx
+
+
+@kernel(parallel=True)
+def _max_input_grad(dy, indices, dx):
+    for plane in prange(dy.shape[0]):
+        for pixel in range(dx.shape[1]):
+            dx[plane, pixel] = 0
+        for p in range(dy.shape[1]):
+            pixel = indices[plane, p]
+            if pixel >= 0:
+                dx[plane, pixel] += dy[plane, p]
+
+
+@kernel
+def _ranges(size, count, taps, stride, padding, dilation):
+    """For each tap: its outputs first ≤ o < last, those for which 0 ≤ o·stride − padding + tap·dilation < size."""
+    first, last = np.empty(taps, np.int64), np.empty(taps, np.int64)
+    for tap in range(taps):
+        shift = tap * dilation - padding
+        first[tap] = 0 if shift >= 0 else min(count, (stride - 1 - shift) // stride)
+        last[tap] = max(first[tap], min(count, (size - shift + stride - 1) // stride))
+    return first, last
+
+
+@kernel
+def _earliest(first, last, count):
+    """For each output its first tap that sees a pixel, or −1."""
+    earliest = np.full(count, -1, np.int32)
+    for tap in range(first.size - 1, -1, -1):
+        for o in range(first[tap], last[tap]):
+            earliest[o] = tap
+    return earliest
+
+
+def avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor):
+    """y = (sum of each window) / divisor"""
+    rows, columns = _windows(x.shape, kernel, stride, padding, out_size, count_include_pad, divisor, x.dtype)
+    return _mean_forward(x, out_size, rows, columns)
+
+
+def avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor):
+    # forward: y[p] = Σ x[pixels of window p] / divisor[p], so each pixel collects dy / divisor of its windows
+    rows, columns = _windows(x_shape, kernel, stride, padding, dy.shape[2:], count_include_pad, divisor, dy.dtype)
+    return _mean_input_grad(dy, x_shape, rows, columns)
+
+
+def adaptive_avg_pool2d_forward(x, out_size):
+    """y[n, c, p, q] = the mean over bin p of the rows and bin q of the columns"""
+    rows, columns = (_bins(x.shape[2 + side], out_size[side], x.dtype) for side in (0, 1))
+    return _mean_forward(x, out_size, rows, columns)
+
+
+def adaptive_avg_pool2d_input_grad(dy, x_shape):
+    # forward: y[p, q] = mean of x over bin (p, q), so each pixel collects dy / size of its bins
+    rows, columns = (_bins(x_shape[2 + side], dy.shape[2 + side], dy.dtype) for side in (0, 1))
+    return _mean_input_grad(dy, x_shape, rows, columns)
+
+
+def _windows(x_shape, kernel, stride, padding, out_size, count_include_pad, divisor, dtype):
+    """For both sides (start, end, length): the pixels of each window, and what its length counts as in the divisor."""
+    sides = []
+    for side in (0, 1):
+        size, pad = x_shape[2 + side], padding[side]
+        start = np.arange(out_size[side]) * stride[side] - pad
+        end = np.minimum(start + kernel[side], size + pad)  # cut to the padded image
+        inside, inside_end = np.maximum(start, 0), np.minimum(end, size)
+        length = end - start if count_include_pad else inside_end - inside
+        if divisor is not None:
+            length = np.full(out_size[side], divisor if side else 1)
+        sides.append((inside, inside_end, length.astype(dtype)))
+    return sides
+
+
+def _bins(size, count, dtype):
+    """(start, end, length): bin p covers floor(p·size / count) to ceil((p + 1)·size / count)."""
+    p = np.arange(count)
+    start, end = p * size // max(1, count), -(-(p + 1) * size // max(1, count))
+    return start, end, (end - start).astype(dtype)
+
+
+def _mean_forward(x, out_size, rows, columns):
+    x = canonical(x)
+    y = np.empty((*x.shape[:2], *out_size), x.dtype)
+    launch(_mean, _planes(x), _planes(y), *rows, *columns)
+    return y
+
+
+@kernel(parallel=True)
+def _mean(x, y, row_start, row_end, row_length, column_start, column_end, column_length):
+    """Sum the rows of a window first, which are contiguous, then along the sum."""
+    P, _, W = x.shape
+    oh, ow = y.shape[1:]
+    rows = max(1, OUTPUTS // max(1, ow))
+    chunks = (oh + rows - 1) // rows
+    for task in prange(P * chunks):
+        plane = task // chunks
+        begin = task % chunks * rows
+        line = np.empty(W, x.dtype)
+        for p in range(begin, min(oh, begin + rows)):
+            for column in range(W):
+                line[column] = x[plane, row_start[p], column]
+            for row in range(row_start[p] + 1, row_end[p]):
+                for column in range(W):
+                    line[column] += x[plane, row, column]
+            for q in range(ow):
+                total = line[column_start[q]]
+                for column in range(column_start[q] + 1, column_end[q]):
+                    total += line[column]
+                y[plane, p, q] = total / (row_length[p] * column_length[q])
+
+
+def _mean_input_grad(dy, x_shape, rows, columns):
+    dy = canonical(dy)
+    dx = np.empty(x_shape, dy.dtype)
+    launch(_mean_grad, _planes(dy), _planes(dx), *rows, *columns)
+    return dx
+
+
+@kernel(parallel=True)
+def _mean_grad(dy, dx, row_start, row_end, row_length, column_start, column_end, column_length):
+    """Spread a row of dy along the columns first, then add it to the rows of its windows."""
+    P, H, W = dx.shape
+    oh, ow = dy.shape[1:]
+    for plane in prange(P):
+        line = np.empty(W, dy.dtype)
+        for row in range(H):
+            for column in range(W):
+                dx[plane, row, column] = 0
+        for p in range(oh):
+            for column in range(W):
+                line[column] = 0
+            for q in range(ow):
+                share = dy[plane, p, q] / (row_length[p] * column_length[q])
+                for column in range(column_start[q], column_end[q]):
+                    line[column] += share
+            for row in range(row_start[p], row_end[p]):
+                for column in range(W):
+                    dx[plane, row, column] += line[column]
+
+
+def _planes(x):
+    """(N, C, H, W) as (P, H, W)."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+def _useful(size, kernel, padding, dilation):
+    """The kernel without the taps that lie behind the image wherever the window is."""
+    return tuple(min(kernel[side], (size[side] + padding[side] - 1) // dilation[side] + 1) for side in (0, 1))
