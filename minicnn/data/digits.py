@@ -38,13 +38,13 @@ def load_digits() -> DigitArrays:
 
 
 class Digits(ArrayDataset):
-    """The digits as a data set; the test part is a fixed fifth of each class: its 5th, 10th, 15th … in the file.
+    """The digits as a data set; the test part is a fixed fifth of each class: its 3rd, 8th, 13th … in the file.
 
-    train: True for 1,442 items, False for the other 355. transform: None, or called with a uint8 (8, 8, 1) array of
+    train: True for 1,438 items, False for the other 359. transform: None, or called with a uint8 (8, 8, 1) array of
     0 to 255. An item is (image, label): without a transform the image is a float32 (1, 8, 8) array in [0, 1].
 
     >>> len(Digits(train=True)), len(Digits(train=False))
-    (1442, 355)
+    (1438, 359)
     """
 
     def __init__(self, train: bool = True, transform: Callable[[Array], Any] | None = None):

@@ -138,6 +138,7 @@ def _transfer(address: str, part: Path, timeout: float) -> None:
     try:
         response = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=timeout)
     except urllib.error.HTTPError as error:
+        error.close()
         if have and error.code == 416:  # nothing follows: the part is the whole file, or of another one
             return
         raise

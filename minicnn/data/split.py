@@ -13,11 +13,12 @@ Array = np.ndarray
 def stratified_split(targets: Array, fraction: float = 0.2, seed: int | None = None) -> tuple[Array, Array]:
     """Indices of (the rest, the held-back items), both ascending, with the same share of each class held back.
 
-    targets: (N,) class indices. fraction: 0 < fraction < 1. seed: None takes, in the order of the data, every fifth
-    item of each class (for a fraction of 0.2); an int ≥ 0 chooses at random. Fixed for a given order and seed.
+    targets: (N,) class indices. fraction: 0 < fraction < 1; of n items of a class fraction · n are held back, rounded.
+    seed: None takes them evenly from the order of the data, for a fifth the 3rd, 8th, 13th … of each class; an int ≥ 0
+    chooses at random. Fixed for a given order and seed.
 
-    >>> stratified_split(np.array([0, 0, 1, 1]), 0.5)
-    (array([0, 2]), array([1, 3]))
+    >>> stratified_split(np.array([0, 0, 0, 1, 1, 1]), 1 / 3)
+    (array([0, 2, 3, 5]), array([1, 4]))
     """
     fraction = check.real("stratified_split", "fraction", fraction)
     if not 0 < fraction < 1:
@@ -29,8 +30,8 @@ def stratified_split(targets: Array, fraction: float = 0.2, seed: int | None = N
         members = np.flatnonzero(targets == label)
         if rng is not None:
             members = rng.permutation(members)
-        # the k-th member is held back where (k + 1) · fraction passes the next whole number
-        passed = np.floor(np.arange(len(members) + 1) * fraction)
+        # a member is held back where the share of those up to it, rounded, passes the next whole number
+        passed = np.floor(np.arange(len(members) + 1) * fraction + 0.5)
         held[members[passed[1:] > passed[:-1]]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 

@@ -36,12 +36,12 @@ def test_the_two_parts_are_all_digits_and_each_class_gives_a_fifth():
     images, labels = load_digits()
     train, test = Digits(), Digits(train=False)
     assert len(train) + len(test) == 1797
-    assert np.bincount(test.targets).tolist() == [count // 5 for count in np.bincount(labels)]
+    assert np.bincount(test.targets).tolist() == [round(count / 5) for count in np.bincount(labels)]
     both = np.concatenate([train.images, test.images]).reshape(1797, 64) / 16
     everything = images.reshape(1797, 64)
     np.testing.assert_array_equal(both[np.lexsort(both.T)], everything[np.lexsort(everything.T)])
-    fifth_zero = np.flatnonzero(labels == 0)[4]
-    np.testing.assert_array_equal(test.images[test.targets == 0][0] / 16, images[fifth_zero])
+    third_zero = np.flatnonzero(labels == 0)[2]
+    np.testing.assert_array_equal(test.images[test.targets == 0][0] / 16, images[third_zero])
 
 
 def test_digits_items_with_and_without_transform():
@@ -64,7 +64,7 @@ def test_digits_arguments():
     with pytest.raises(TypeError, match="transform must be callable or None, got int"):
         Digits(transform=3)
     with pytest.raises(IndexError):
-        Digits()[1442]
+        Digits()[1438]
 
 
 @pytest.mark.parametrize("seed", [None, 7])
@@ -73,7 +73,7 @@ def test_stratified_split_keeps_the_shares(rng, seed):
     kept, held = stratified_split(targets, 0.3, seed)
     assert np.array_equal(np.sort(np.concatenate([kept, held])), np.arange(1000))
     for label in range(4):
-        assert abs((targets[held] == label).sum() - 0.3 * (targets == label).sum()) < 1
+        assert abs((targets[held] == label).sum() - 0.3 * (targets == label).sum()) <= 0.5
     again = stratified_split(targets, 0.3, seed)
     assert np.array_equal(held, again[1])
 
@@ -93,5 +93,5 @@ def test_subset():
     np.testing.assert_array_equal(subset[1][0], digits[2][0])
     x, _ = subset.gather_batch(np.array([1, 0]))
     np.testing.assert_array_equal(x, [digits[2][0], digits[5][0]])
-    with pytest.raises(IndexError, match="got 355"):
-        Subset(digits, [355])
+    with pytest.raises(IndexError, match="got 359"):
+        Subset(digits, [359])
