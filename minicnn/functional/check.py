@@ -14,8 +14,20 @@ Size = int | Sequence[int]  # an int or a (height, width) pair of ints
 LARGEST = 2**62  # of any product of sizes: beyond it an index no longer fits int64
 
 
+def required(operation: str, name: str, array: np.ndarray | None) -> None:
+    """`TypeError` for None where an argument cannot be left out: `door.enter` lets it pass."""
+    if array is None:
+        raise TypeError(f"{operation}: {name} must be an array, got None")
+
+
+def is_sequence(value: Any) -> bool:
+    """Several values: a tuple, a list, or an array with an axis."""
+    return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def rank(operation: str, name: str, array: np.ndarray, ranks: Sequence[int], layout: str) -> None:
-    """`ValueError` unless the array has one of these ranks; `layout` says what is expected."""
+    """`ValueError` unless the array has one of these ranks; `layout` says what is expected. None: a `TypeError`."""
+    required(operation, name, array)
     if array.ndim not in ranks:
         raise ValueError(f"{operation}: {name} must be {layout}, got shape {short(array.shape)}")
 
@@ -50,7 +62,7 @@ def integer(operation: str, name: str, value: Any, least: int | None = None) -> 
 
 def pair(operation: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """(height, width) from an int or a pair of ints (tuple, list, array), each at least `least`."""
-    if isinstance(value, (tuple, list, np.ndarray)) and np.ndim(value) > 0:
+    if is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{operation}: {name} must be an int or a pair of ints, got {short(value)}")
         return integer(operation, name, value[0], least), integer(operation, name, value[1], least)
@@ -62,7 +74,10 @@ def real(operation: str, name: str, value: Any) -> float:
     """A float from a Python or NumPy real number (not a bool)."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{operation}: {name} must be a number, got {describe(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{operation}: {name} must be a number that a float can hold, got {short(value)}") from None
 
 
 def flag(operation: str, name: str, value: Any) -> bool:
@@ -90,6 +105,6 @@ def axis(operation: str, name: str, value: Any, ndim: int) -> int:
 
 
 def allocatable(operation: str, name: str, sizes: Sequence[int]) -> None:
-    """`ValueError` if an array of these sizes cannot be indexed."""
+    """`ValueError` if an array of these sizes cannot be indexed; `name` says which, and of what argument."""
     if math.prod(max(1, size) for size in sizes) > LARGEST // 8:
         raise ValueError(f"{operation}: {name} would be of shape {short(tuple(sizes))}, too large to address")

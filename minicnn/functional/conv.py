@@ -110,6 +110,7 @@ def output_size(size: Pair, kernel: Pair, stride: Pair, padding: tuple[int, int,
 
 def check_filters(operation: str, weight: Array) -> None:
     """`ValueError` unless weight has four dimensions, none of them empty."""
+    check.required(operation, "weight", weight)
     if weight.ndim != 4 or 0 in weight.shape:
         raise ValueError(f"{operation}: weight must have four dimensions, none empty, got {door.short(weight.shape)}")
 
@@ -137,5 +138,5 @@ def _check_output_size(x_shape, weight_shape, stride, padding, dilation) -> None
             f"conv2d: weight must fit into the padded x of {door.short(padded)}, got a kernel of "
             f"{door.short(weight_shape[2:])} with dilation {door.short(dilation)}"
         )
-    check.allocatable("conv2d", "y", (N, weight_shape[0], oh, ow))
-    check.allocatable("conv2d", "the padded x", (N, C, *padded))
+    check.allocatable("conv2d", "y with this padding and dilation", (N, weight_shape[0], oh, ow))
+    check.allocatable("conv2d", "x with this padding and dilation", (N, C, *padded))

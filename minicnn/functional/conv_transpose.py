@@ -67,9 +67,10 @@ def conv_transpose2d(
         raise ValueError(f"{name}: groups must divide the {weight.shape[0]} channels of x, got {groups}")
     F = weight.shape[1] * groups
     if bias is not None:
-        check.shape(name, "bias", bias, (F,), "one an output channel")
+        check.shape(name, "bias", bias, (F,), "weight.shape[1] · groups")
     out_size = _out_size(images.shape, weight.shape[2:], stride, padding, added, dilation)
-    check.allocatable(name, "y", (images.shape[0], F, out_size[0] + 2 * padding[0], out_size[1] + 2 * padding[1]))
+    padded = out_size[0] + 2 * padding[0], out_size[1] + 2 * padding[1]
+    check.allocatable(name, "y of this stride, dilation, padding and output_padding", (images.shape[0], F, *padded))
 
     ctx = ConvTranspose2dContext(x, weight, bias, out_size, stride, padding, dilation, groups)
     y_shape = (images.shape[0], F, *out_size)

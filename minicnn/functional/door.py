@@ -126,5 +126,7 @@ def describe(value: Any) -> str:
 
 def short(value: Any) -> str:
     """repr, cut so that an error message stays on one line."""
+    if isinstance(value, int) and abs(value) > 10**80:
+        return "an int of more than 80 digits"  # Python refuses to print the very long ones
     text = " ".join(repr(value).split())  # the repr of an array has several lines
     return text if len(text) <= 80 else text[:77] + "..."

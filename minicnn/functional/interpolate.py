@@ -58,7 +58,7 @@ def interpolate(
     if align_corners and mode == "nearest":
         raise ValueError('interpolate: align_corners must be False with mode "nearest", got True')
     out_size, scales = _out_size(x.shape[2:], size, scale_factor)
-    check.allocatable("interpolate", "y", (*x.shape[:2], *out_size))
+    check.allocatable("interpolate", "y of this size or scale_factor", (*x.shape[:2], *out_size))
     if mode == "nearest":
         rows, columns = (_nearest(x.shape[2 + s], out_size[s], scales[s]) for s in (0, 1))
         y = backend.take2d_forward(_planes(x), rows, columns)
@@ -96,7 +96,7 @@ def _out_size(in_size: Pair, size: Any, scale_factor: Any) -> tuple[Pair, tuple[
         raise ValueError(f"interpolate: give either size or scale_factor, got {given}")
     if size is not None:
         return check.pair("interpolate", "size", size, 1), (None, None)
-    pair = isinstance(scale_factor, (tuple, list, np.ndarray)) and np.ndim(scale_factor) > 0
+    pair = check.is_sequence(scale_factor)
     if pair and len(scale_factor) != 2:
         raise ValueError(f"interpolate: scale_factor must be a number or a pair, got {door.short(scale_factor)}")
     scale_h, scale_w = (

@@ -162,7 +162,7 @@ def adaptive_avg_pool2d(
     if isinstance(output_size, (tuple, list)) and len(output_size) == 2:
         output_size = [side if given is None else given for given, side in zip(output_size, x.shape[-2:])]
     out_size = check.pair("adaptive_avg_pool2d", "output_size", output_size, 0)
-    check.allocatable("adaptive_avg_pool2d", "y", (*images.shape[:2], *out_size))
+    check.allocatable("adaptive_avg_pool2d", "y of this output_size", (*images.shape[:2], *out_size))
     y = backend.adaptive_avg_pool2d_forward(images, out_size)
     ctx = AdaptiveAvgPool2dContext(empty_like(x), x.shape, out_size)
     return door.leave("adaptive_avg_pool2d", {"x": x, "output_size": out_size}, y if x.ndim == 4 else y[0], ctx)

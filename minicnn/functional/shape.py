@@ -80,7 +80,7 @@ def pad(
     _check_pad(x, amounts, mode, value)
     left, right, top, bottom = amounts
     size = x.shape[-2] + top + bottom, x.shape[-1] + left + right
-    check.allocatable("pad", "y", (*x.shape[:-2], *size))
+    check.allocatable("pad", "y of these amounts", (*x.shape[:-2], *size))
     if mode == "constant":
         y = backend.pad_forward(_planes(x), amounts, value)
     else:
@@ -160,7 +160,7 @@ def _planes(x: Array) -> Array:
 
 
 def _amounts(amounts: Sequence[int]) -> Amounts:
-    if not isinstance(amounts, (tuple, list, np.ndarray)):
+    if not check.is_sequence(amounts):
         raise TypeError(f"pad: amounts must be (left, right, top, bottom), got {door.describe(amounts)}")
     if len(amounts) != 4:
         raise ValueError(f"pad: amounts must be (left, right, top, bottom), got {door.short(amounts)}")

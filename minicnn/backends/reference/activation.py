@@ -23,13 +23,15 @@ def relu_backward(dy, x):
 def leaky_relu_forward(x, slope):
     """y = x where x > 0, else slope · x"""
     x = plain(x)
-    return np.where(x > 0, x, x.dtype.type(slope) * x)
+    with np.errstate(invalid="ignore", over="ignore"):  # a slope may be infinite
+        return np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
 def leaky_relu_backward(dy, x, slope):
     # forward: y = x where x > 0, else slope · x
     dy, x = plain(dy), plain(x)
-    return np.where(x > 0, dy, dy.dtype.type(slope) * dy)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(x > 0, dy, dy.dtype.type(slope) * dy)
 
 
 def sigmoid_forward(x):
