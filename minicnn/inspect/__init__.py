@@ -2,4 +2,5 @@
 
 from .catalogue import gradcheck_all, operations
 from .gradients import gradcheck
+from .layers import Layer, Summary, summary
 from .report import Report, render
