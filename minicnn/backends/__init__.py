@@ -16,6 +16,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups) -> dx
     conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups) -> dweight
     channel_sum(dy) -> dbias                              sum over every axis but 1
+    prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu) -> run(x, residual, out) -> y   for inference
     add_channel_bias(y, bias) -> None                     in place: y[:, c] += bias[c]
 
     linear_forward(x, weight, bias) -> y                  x (M, K), weight (O, K), y (M, O)

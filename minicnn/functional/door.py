@@ -23,7 +23,8 @@ class Listener:
     """What somebody who listens is told. Override what you need; arrays must not be changed.
 
     `entered` comes before the arithmetic of an operation, so the time until `forward` or `backward` is its own.
-    inputs: every argument of the call by name, arrays and settings, padding and the like in normal form.
+    inputs: every argument of the call by name, arrays and settings. Called with them again the operation does the same,
+    except that conv2d shows its padding in the backends' form, (top, bottom, left, right).
     """
 
     def entered(self, operation: str) -> None: ...

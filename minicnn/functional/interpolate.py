@@ -65,7 +65,7 @@ def interpolate(
     else:
         rows, columns = (_bilinear(x.shape[2 + s], out_size[s], scales[s], align_corners, x.dtype) for s in (0, 1))
         y = backend.blend2d_forward(_planes(x), rows, columns)
-    inputs = {"x": x, "size": out_size, "scale_factor": scales, "mode": mode, "align_corners": align_corners}
+    inputs = {"x": x, "size": size, "scale_factor": scale_factor, "mode": mode, "align_corners": align_corners}
     ctx = InterpolateContext(empty_like(x), x.shape, mode, rows, columns)
     return door.leave("interpolate", inputs, y.reshape(*x.shape[:-2], *out_size), ctx)
 

@@ -18,6 +18,7 @@ from .pooling import (
     max_pool2d_forward,
     max_pool2d_input_grad,
 )
+from .prepared import prepare_conv2d
 from .shape import (
     concat_backward,
     concat_forward,
