@@ -100,7 +100,7 @@ def _read_archive(path: Path, names: list[str]) -> list[tuple[Array, Array]]:
     return [parts[name] for name in names]
 
 
-def parse_records(body: bytes, name: str) -> tuple[Array, Array]:
+def parse_records(body: bytes | bytearray, name: str) -> tuple[Array, Array]:
     """(images uint8 (n, 3, 32, 32), labels uint8 (n,)); `name` says in an error where the bytes came from."""
     if not body or len(body) % RECORD:
         raise ValueError(f"{name} has the wrong length: {len(body)} bytes are not whole records of {RECORD}")

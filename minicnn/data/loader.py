@@ -119,7 +119,7 @@ class DataLoader:
         y = np.empty(len(batch), dtype=np.int64)
         for place, index in enumerate(batch.tolist()):
             if stop is not None and stop.is_set():
-                break
+                break  # nobody waits for this batch any more
             with drawing_from(np.random.SeedSequence(entropy, spawn_key=(1, index))):
                 try:
                     item = self.dataset[index]

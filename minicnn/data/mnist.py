@@ -98,7 +98,7 @@ def read_idx(path: Path, dimensions: int) -> Array:
         magic = bytes([0, 0, 8, dimensions])
         if header[:4] != magic:
             raise file.wrong(
-                f"is not an idx file of {dimensions}-D bytes: it begins with {header[:4]!r}, not {magic!r}"
+                f"is not an idx file of {dimensions}-D bytes: it begins with {bytes(header[:4])!r}, not {magic!r}"
             )
         if len(header) < 4 + 4 * dimensions:
             raise file.wrong("has the wrong length: it ends within its header")

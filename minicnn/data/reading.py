@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from . import check
 
-LARGEST = 1 << 30  # bytes, unpacked: five times the largest set that is read here
+LARGEST = 1 << 29  # bytes that a gzipped file may unpack to: three times the largest that is read here
 DEFLATE_RATIO = 1032  # no gzip file unpacks to more than this many times its size (zlib, "Technical Details")
 CHUNK = 1 << 20
 
@@ -48,7 +48,7 @@ class Reader:
         packed = self._file.read(2) == b"\x1f\x8b"
         self._file.seek(0)
         self._stream = gzip.GzipFile(fileobj=self._file) if packed else self._file
-        self.limit = min(LARGEST, size * DEFLATE_RATIO if packed else size)
+        self.limit = min(LARGEST, size * DEFLATE_RATIO) if packed else size
 
     def __enter__(self) -> "Reader":
         return self
@@ -60,18 +60,17 @@ class Reader:
         """The error to raise: one line that names the file."""
         return ValueError(f"{self.path} {what}")
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytearray:
         """Up to `count` bytes, fewer only at the end of the file. Memory grows with what is read, not with `count`."""
-        parts: list[bytes] = []
+        body = bytearray()
         try:
-            while count > 0 and (part := self._stream.read(min(count, CHUNK))):
-                parts.append(part)
-                count -= len(part)
+            while len(body) < count and (part := self._stream.read(min(count - len(body), CHUNK))):
+                body += part
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise self.wrong(f"is damaged: {error}") from None
-        return b"".join(parts)
+        return body
 
-    def read_all(self, count: int, meaning: str) -> bytes:
+    def read_all(self, count: int, meaning: str) -> bytearray:
         """Exactly the `count` bytes that must be left; `meaning` says what they are."""
         if count > self.limit:
             raise self.wrong(f"is damaged: its header tells of {meaning}, more than the file can hold")
