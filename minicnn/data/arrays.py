@@ -33,11 +33,16 @@ class ArrayDataset:
         transform: Callable[[Array], Any] | None = None,
         white: int = 255,
     ):
+        where = type(self).__name__
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+            raise TypeError(f"{where}: images must be an array of uint8, got {check.describe(images)}")
+        if images.ndim != 4 or len(images) != len(targets):
+            raise ValueError(f"{where}: images must be (N, C, H, W), got {images.shape} for {len(targets)} targets")
         self.images = images
         self.targets = np.ascontiguousarray(targets, dtype=np.int64)
         self.classes = list(classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
-        self.transform = check.transform(type(self).__name__, transform)
+        self.transform = check.transform(where, transform)
         self.white = white
 
     def __len__(self) -> int:

@@ -3,12 +3,12 @@
 Threads are enough: Pillow's decoding and resizing, which take the time, run without the interpreter lock.
 """
 
+import operator
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -150,12 +150,14 @@ def _checked(item: Any, index: int) -> tuple[Array, int]:
     if image.dtype == np.uint8 or image.dtype.kind not in "fiu":
         hint = ": end its transform with ToArray()" if image.dtype == np.uint8 else ""
         raise TypeError(f"DataLoader: sample {index} must be an array of floats, got {check.describe(image)}{hint}")
-    whole = isinstance(label, Integral) or (
-        isinstance(label, np.ndarray) and label.ndim == 0 and label.dtype.kind in "iu"
-    )
-    if not whole or isinstance(label, bool):
-        raise TypeError(f"DataLoader: the label of sample {index} must be an integer, got {check.describe(label)}")
-    return image, int(label)
+    try:
+        if isinstance(label, bool):
+            raise TypeError
+        return image, operator.index(label)
+    except TypeError:
+        raise TypeError(
+            f"DataLoader: the label of sample {index} must be an integer, got {check.describe(label)}"
+        ) from None
 
 
 def _name_sample(error: Exception, index: int) -> None:

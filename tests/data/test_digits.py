@@ -58,6 +58,15 @@ def test_a_transform_gets_a_copy():
     assert dataset.images.max() == 0
 
 
+def test_array_dataset_checks_its_arrays():
+    with pytest.raises(TypeError, match="images must be an array of uint8, got an array of float64"):
+        ArrayDataset(np.zeros((2, 1, 3, 3)), [0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match=r"images must be \(N, C, H, W\), got \(2, 3, 3\) for 2 targets"):
+        ArrayDataset(np.zeros((2, 3, 3), np.uint8), [0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match="for 1 targets"):
+        ArrayDataset(np.zeros((2, 1, 3, 3), np.uint8), [0], ["a", "b"])
+
+
 def test_digits_arguments():
     with pytest.raises(TypeError, match="train must be True or False, got int"):
         Digits(train=1)

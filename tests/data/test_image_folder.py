@@ -93,6 +93,7 @@ KINDS = {
     "rotated.jpg": (picture, exif_rotated()),
     "progressive.jpg": (picture, {"progressive": True}),
     "animation.gif": (picture, {"save_all": True, "append_images": [picture(seed=1)]}),
+    "stereo.jpg": (picture, {"format": "MPO", "save_all": True, "append_images": [picture(seed=1)]}),
     "lossless.webp": (picture, {"lossless": True}),
     "png-in-disguise.jpg": (picture, {"format": "PNG"}),
 }
