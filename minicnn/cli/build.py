@@ -39,10 +39,8 @@ def build_schedule(recipe: Recipe, optimizer: Any, batches: int) -> Any:
     from ..optim import lr_scheduler
 
     if recipe.schedule == "onecycle":
-        momentum = recipe.optimizer in ("sgd", "rmsprop") and recipe.momentum > 0
-        return lr_scheduler.OneCycleLR(
-            optimizer, max_lr=recipe.lr, total_steps=max(2, recipe.epochs * batches), cycle_momentum=momentum
-        )
+        steps = max(2, recipe.epochs * batches)
+        return lr_scheduler.OneCycleLR(optimizer, max_lr=recipe.lr, total_steps=steps, cycle_momentum=False)
     if recipe.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=recipe.epochs)
     if recipe.schedule == "step":

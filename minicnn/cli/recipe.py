@@ -15,7 +15,7 @@ class Recipe:
 
     data: str = "digits"
     model: str = "simple_cnn"
-    epochs: int = 12
+    epochs: int = 20
     batch_size: int = 32
     optimizer: str = "sgd"
     schedule: str = "onecycle"
@@ -23,7 +23,7 @@ class Recipe:
     momentum: float = 0.9  # of SGD and RMSprop
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
-    augment: str = "shift"
+    augment: str = "none"
     image_size: int = 0  # 0: as the images are (folders: 64, ResNets: 224)
     val_fraction: float = 0.2  # held back for testing where the data has no part for it
     seed: int = 0
@@ -35,7 +35,7 @@ class Recipe:
 
 DEFAULTS = {
     "digits": Recipe("digits"),
-    "mnist": Recipe("mnist", epochs=3, batch_size=128, lr=0.1, weight_decay=1e-4),
+    "mnist": Recipe("mnist", epochs=3, batch_size=128, lr=0.1, weight_decay=1e-4, augment="shift"),
     "fashion-mnist": Recipe("fashion-mnist", epochs=5, batch_size=128, lr=0.1, weight_decay=1e-4, augment="flip"),
     "cifar10": Recipe("cifar10", epochs=15, batch_size=128, lr=0.1, augment="shift,flip"),
 }

@@ -9,9 +9,9 @@ def shift(x: Array, most: int, rng: np.random.Generator) -> Array:
     """Move each image by −most to most pixels in both directions; what comes in from outside is 0.
 
     >>> x = np.arange(1.0, 5.0).reshape(1, 1, 2, 2)
-    >>> shift(x, 1, np.random.default_rng(1))[0, 0]     # one up, to the right by none
-    array([[0., 1.],
-           [0., 3.]])
+    >>> shift(x, 1, np.random.default_rng(0))[0, 0]  # one up
+    array([[3., 4.],
+           [0., 0.]])
     """
     count, _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (most, most), (most, most)))
@@ -24,7 +24,7 @@ def flip(x: Array, rng: np.random.Generator) -> Array:
     """Mirror half of the images, drawn at random, left to right.
 
     >>> flip(np.array([[[[1.0, 2.0]]], [[[3.0, 4.0]]]]), np.random.default_rng(0)).reshape(2, 2)
-    array([[2., 1.],
+    array([[1., 2.],
            [4., 3.]])
     """
     mirrored = rng.random(len(x)) < 0.5
