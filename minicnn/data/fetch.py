@@ -84,7 +84,6 @@ def download(name: str, root: str | os.PathLike, *, attempts: int = 3, timeout: 
     folders = folder_of("download", root, remote.subfolders)
     for file in remote.files:
         if not any(find(folder, _local_names(file)) for folder in folders):
-            folders[0].mkdir(parents=True, exist_ok=True)
             fetch(remote.address + file.name, folders[0] / file.name, file.md5, attempts, timeout)
     return folders[-1]
 
@@ -150,6 +149,7 @@ def _transfer(address: str, part: Path, timeout: float) -> None:
             raise OSError("the server sent another part of the file than it was asked for")
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
+        part.parent.mkdir(parents=True, exist_ok=True)  # not before somebody answers
         with (
             open(part, "ab" if have else "wb") as file,
             tqdm(

@@ -151,7 +151,8 @@ def test_nobody_answers(server, tmp_path):
     closed = Server()
     closed.server_close()
     with pytest.raises(OSError, match="could not fetch") as error:
-        get(closed, tmp_path / "a.bin", attempts=2)
+        get(closed, tmp_path / "new" / "a.bin", attempts=2)
+    assert leftovers(tmp_path) == []
     assert "put it at" in one_line(error)
 
 
