@@ -18,7 +18,8 @@ class BatchNorm2d(Module):
 
     In train mode they are those of the batch, and the running ones move: new = (1 − momentum)·old + momentum·batch
     (running_var by the unbiased variance). momentum=None: the plain average of all batches. In eval mode they are the
-    running ones. track_running_stats=False: always those of the batch. affine=False: no weight and bias.
+    running ones. track_running_stats=False: always those of the batch. affine=False: no weight and no bias; bias=False:
+    no bias.
 
     >>> import numpy as np
     >>> norm = BatchNorm2d(1)
@@ -35,6 +36,8 @@ class BatchNorm2d(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ):
         super().__init__()
         self.num_features = check.integer("BatchNorm2d", "num_features", num_features, 1)
@@ -42,9 +45,10 @@ class BatchNorm2d(Module):
         self.momentum = None if momentum is None else check.real("BatchNorm2d", "momentum", momentum)
         self.affine = check.flag("BatchNorm2d", "affine", affine)
         self.track_running_stats = check.flag("BatchNorm2d", "track_running_stats", track_running_stats)
+        bias = check.flag("BatchNorm2d", "bias", bias) and self.affine
         size = self.num_features
-        self.register_parameter("weight", Parameter(np.ones(size, np.float32)) if affine else None)
-        self.register_parameter("bias", Parameter(np.zeros(size, np.float32)) if affine else None)
+        self.register_parameter("weight", Parameter(np.ones(size, np.float32)) if self.affine else None)
+        self.register_parameter("bias", Parameter(np.zeros(size, np.float32)) if bias else None)
         self.register_buffer("running_mean", np.zeros(size, np.float32) if track_running_stats else None)
         self.register_buffer("running_var", np.ones(size, np.float32) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", np.zeros((), np.int64) if track_running_stats else None)
@@ -57,8 +61,9 @@ class BatchNorm2d(Module):
     def reset_parameters(self) -> None:
         """Forget the batches seen, and weight 1, bias 0 again."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, x: Array) -> Array:
@@ -97,7 +102,8 @@ class BatchNorm2d(Module):
         return 1.0 / (int(self.num_batches_tracked) + 1) if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:
+        bias = "" if self.bias is not None or not self.affine else "bias=False, "
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"{bias}track_running_stats={self.track_running_stats}"
         )

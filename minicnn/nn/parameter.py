@@ -50,6 +50,8 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: Array | None) -> None:
+        if isinstance(grad, np.generic):  # what arithmetic makes of a 0-d array
+            grad = np.asarray(grad)
         if grad is not None:
             if module_of(grad) is None or grad.dtype != self._data.dtype:
                 raise TypeError(f"Parameter: grad must be an array of {self._data.dtype}, got {describe(grad)}")

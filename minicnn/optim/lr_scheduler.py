@@ -359,10 +359,9 @@ class ReduceLROnPlateau:
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def _better(self, current: float) -> bool:
-        margin = abs(self.threshold) if self.threshold_mode == "abs" else self.best * self.threshold
-        if self.mode == "min":
-            return current < self.best - margin
-        return current > self.best + margin
+        threshold = -self.threshold if self.mode == "min" else self.threshold
+        least = self.best * (1 + threshold) if self.threshold_mode == "rel" else self.best + threshold
+        return current < least if self.mode == "min" else current > least
 
     def get_last_lr(self) -> list[float]:
         """The rates that stood after the last step, one a group."""
