@@ -74,8 +74,8 @@ def scale(weight, inv_std):
 
 
 def wider(x):
-    """x in float64, or in its own dtype if that is wider."""
-    return x.astype(np.result_type(x.dtype, np.float64), copy=False)
+    """x in float64, or in its own dtype if that is wider, and in C order: it decides how sums are grouped."""
+    return np.asarray(x, np.result_type(x.dtype, np.float64), order="C")
 
 
 def narrower(y, x):
