@@ -173,7 +173,7 @@ def _check_pad(x: Array, amounts: Amounts, mode: str, value: float) -> None:
     if mode == "constant":
         if x.ndim < 2:
             raise ValueError(f"pad: x must be (…, H, W), got shape {door.short(x.shape)}")
-        if np.isfinite(value) and abs(value) > np.finfo(x.dtype).max:
+        if np.isfinite(value) and abs(value) > float(np.finfo(x.dtype).max):
             raise ValueError(f"pad: value must fit {x.dtype}, got {value}")
         return
     if value != 0.0:
