@@ -9,11 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import BadFileError, UnsafeFileError, quoted
+from .keys import Keys
 from .tensors import KINDS, Storage, Tensor, dense_tensor
-
-COLLISIONS = 64  # keys of one container with the same hash: more were chosen to be slow
-KEY_PARTS = 256  # of a tuple or frozenset that is a key: hashing visits all of them, shared or not
-LARGE_KEY = 2**60  # integers below have hashes of their own
 
 
 class Name:
@@ -27,34 +24,6 @@ class Name:
 
 class LegacyTensor:
     """An empty `torch.FloatTensor()` of the first PyTorch versions, waiting for its state."""
-
-
-class Keys:
-    """Checks what is about to become a key: only plain values, cheap to hash, and not chosen to collide."""
-
-    def __init__(self) -> None:
-        self._hashes: Counter[tuple[int, int]] = Counter()
-
-    def check(self, container: Any, key: Any) -> None:
-        """`BadFileError` unless `key` may be put into `container`."""
-        kind = type(key)
-        if kind in (str, bytes, bool, type(None)) or (kind is int and -LARGE_KEY < key < LARGE_KEY):
-            return
-        waiting, visited = [key], 0
-        while waiting:
-            part = waiting.pop()
-            visited += 1
-            if type(part) in (tuple, frozenset):
-                visited += max(0, len(part) - KEY_PARTS)
-                waiting.extend(part if len(part) <= KEY_PARTS else ())
-            elif type(part) not in (str, bytes, bool, int, float, complex, type(None)):
-                raise BadFileError(f"it uses {quoted(part)} as a key")
-            if visited > KEY_PARTS or len(waiting) > 2 * KEY_PARTS:
-                raise BadFileError("it uses an enormous tuple as a key")
-        slot = id(container), hash(key)
-        self._hashes[slot] += 1
-        if self._hashes[slot] > COLLISIONS:
-            raise BadFileError("its keys are chosen to collide")
 
 
 def named(module: str, name: str) -> Any:

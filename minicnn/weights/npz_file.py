@@ -1,7 +1,7 @@
 """NumPy's .npz: a zip file of .npy entries, stored or deflated. Format: numpy.lib.format."""
 
-import ast
 import math
+import re
 import struct
 import zlib
 
@@ -12,8 +12,14 @@ from .reader import CHUNK, Reader
 from .tensors import Block, wholes
 from .zip_container import DEFLATED, Entry
 
-LONGEST_HEADER = 2**16  # of an entry: a shape and a dtype take a hundred bytes
+LONGEST_HEADER = 4000  # of an entry: a shape and a dtype take a hundred bytes
 KINDS = "biufcSU"  # numbers, bools and fixed-length strings; objects are pickles
+
+
+# The header is the text of a Python dict. It is searched, not parsed: a parser would meet whatever is in the file.
+_DESCR = re.compile(r"""['"]descr['"]\s*:\s*(?:['"]([^'"]*)['"]|\[)""")
+_FORTRAN = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)""")
+_SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(([\d,\sL]*)\)""")
 
 
 def read_npz(reader: Reader, entries: dict[str, Entry]) -> dict[str, np.ndarray]:
@@ -41,17 +47,16 @@ def _header(entry: Entry, content: "_Stored | _Inflated") -> tuple[np.dtype, boo
     (length,) = struct.unpack("<H", content.take(2)) if magic[6] == 1 else struct.unpack("<I", content.take(4))
     if length > LONGEST_HEADER:
         raise BadFileError(f"it is damaged: the header of {quoted(entry.name)} has {length} bytes")
-    try:
-        header = ast.literal_eval(content.take(length).decode("utf-8" if magic[6] == 3 else "latin1").strip())
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise BadFileError(f"it is damaged: the header of {quoted(entry.name)} is not a literal") from error
-    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+    text = content.take(length).decode("latin1")
+    descr, fortran, shape = _DESCR.search(text), _FORTRAN.search(text), _SHAPE.search(text)
+    if descr is None or fortran is None or shape is None:
         raise BadFileError(f"it is damaged: the header of {quoted(entry.name)} is not complete")
-    return _dtype(entry, header["descr"]), bool(header["fortran_order"]), wholes(header["shape"], "shape")
+    sizes = tuple(int(size) for size in re.findall(r"\d+", shape[1]))
+    return _dtype(entry, descr[1]), fortran[1] == "True", wholes(sizes, "shape")
 
 
-def _dtype(entry: Entry, descr: object) -> np.dtype:
-    if not isinstance(descr, str):
+def _dtype(entry: Entry, descr: str | None) -> np.dtype:
+    if descr is None:
         raise BadFileError(f"{quoted(entry.name)} is a structured array, which is not read")
     try:
         dtype = np.dtype(descr)

@@ -30,7 +30,7 @@ class Reader:
         self._left -= nbytes
         if self._left < 0:
             raise BadFileError(
-                f"its arrays would take more than {FACTOR} times the {self.size} bytes of the file plus {FLOOR >> 20} MiB"
+                f"its arrays would take over {FACTOR} times the {self.size} bytes of the file plus {FLOOR >> 20} MiB"
             )
 
     def bytes_at(self, start: int, nbytes: int) -> bytes:
@@ -93,7 +93,7 @@ class Reader:
         computed = 0
         step = CHUNK if block.checksum is not None else target.size
         for begin in range(0, target.size, step):
-            part = memoryview(target[begin : begin + step])
+            part = target[begin : begin + step].data
             if self.file.readinto(part) != len(part):
                 raise BadFileError("it is cut short")
             if block.checksum is not None:

@@ -6,21 +6,11 @@ than there are.
 """
 
 import struct
-from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from .errors import BadFileError, UnsafeFileError, quoted
-from .names import Keys, build, call, named
-
-LONGEST_LINE = 2**16  # of the text opcodes of protocol 0
-LONGEST_INTEGER = 1024  # bytes
-CONTAINERS = 200_000  # that any pickle may create; beyond, one for eight bytes of it
-COPIES = 4  # times its size a pickle may hand to the calls that copy
-
-_SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
-
-Persistent = Callable[[Any], Any]
+from .errors import BadFileError
+from .machine import Machine, Persistent
 
 
 def no_persistent_ids(_: Any) -> Any:
@@ -33,313 +23,68 @@ def unpickle(file: BinaryIO, size: int, persistent: Persistent = no_persistent_i
 
     size: bytes that the file (or the part of it that may be read) holds. persistent: gives the storage for an id.
     """
-    return _Machine(file, size, persistent).run()
-
-
-class _Machine:
-    """A stack, the memo, and one method an opcode."""
-
-    def __init__(self, file: BinaryIO, size: int, persistent: Persistent):
-        self.read = file.read
-        self.readline = file.readline
-        self.size = size
-        self.persistent = persistent
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []  # the stacks below each MARK
-        self.memo: dict[int, Any] = {}
-        self.keys = Keys()
-        self.containers = CONTAINERS + size // 8
-        self.copied = 0  # elements and bytes that calls were given, which may be the same ones again and again
-
-    def run(self) -> Any:
-        """Interpret opcodes until STOP."""
-        read, opcodes = self.read, _OPCODES
-        try:
-            while (opcode := read(1)) != b".":
-                opcodes[opcode](self)
-            if self.marks or len(self.stack) != 1:
-                raise BadFileError("its pickle is damaged")
-            return self.stack.pop()
-        except KeyError as error:
-            if not opcode:
-                raise BadFileError("its pickle is cut short") from error
-            raise BadFileError("its pickle is damaged, or not a pickle at all") from error
-        except (IndexError, struct.error, UnicodeError) as error:
-            raise BadFileError("its pickle is damaged") from error
-
-    # bytes and lines
-
-    def take(self, count: int) -> bytes:
-        """Exactly `count` bytes."""
-        if count > self.size:
-            raise BadFileError("its pickle is cut short")
-        data = self.read(count)
-        if len(data) != count:
-            raise BadFileError("its pickle is cut short")
-        return data
-
-    def number(self, layout: str) -> Any:
-        """One number by its struct layout."""
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))[0]
-
-    def line(self) -> bytes:
-        """The bytes before the next newline."""
-        line = self.readline(LONGEST_LINE)
-        if not line.endswith(b"\n"):
-            raise BadFileError("its pickle is damaged")
-        return line[:-1]
-
-    # the stack
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def pop_mark(self) -> list[Any]:
-        """Everything above the topmost mark, which goes."""
-        items = self.stack
-        self.stack = self.marks.pop()
-        return items
-
-    def count(self) -> None:
-        """One more container. Many in a small file are an attack on memory."""
-        self.containers -= 1
-        if self.containers < 0:
-            raise BadFileError("it holds more containers than its size explains")
-
-    def create(self, container: Any) -> None:
-        """Push a new container."""
-        self.count()
-        self.stack.append(container)
-
-    def mark(self) -> None:
-        self.count()
-        self.marks.append(self.stack)
-        self.stack = []
-
-    def pop(self) -> None:
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.pop_mark()
-
-    # the memo
-
-    def get(self, index: int) -> None:
-        if index not in self.memo:
-            raise BadFileError("its pickle is damaged")
-        self.stack.append(self.memo[index])
-
-    def put(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
-
-    # numbers and strings
-
-    def integer(self, length: int) -> None:
-        if not 0 <= length <= LONGEST_INTEGER:
-            raise BadFileError(f"it holds an integer of {length} bytes")
-        self.push(int.from_bytes(self.take(length), "little", signed=True))
-
-    def integer_line(self) -> None:
-        line = self.line()
-        if line in (b"00", b"01"):
-            self.push(line == b"01")
-        elif len(line) > 2 * LONGEST_INTEGER:
-            raise BadFileError("it holds an enormous integer")
-        else:
-            self.push(_parsed(int, line.removesuffix(b"L")))
-
-    def float_line(self) -> None:
-        self.push(_parsed(float, self.line()))
-
-    def text(self, length: int) -> None:
-        self.push(self.take(length).decode("utf-8", "surrogatepass"))
-
-    def text_line(self) -> None:
-        self.push(self.line().decode("raw-unicode-escape"))
-
-    def python2_string(self, length: int) -> None:
-        """A `str` of Python 2: text where it is, else bytes."""
-        data = self.take(length) if length >= 0 else self.take(self.size + 1)
-        try:
-            self.push(data.decode("utf-8"))
-        except UnicodeDecodeError:
-            self.push(data)
-
-    def python2_string_line(self) -> None:
-        """The same in quotes; escapes, which only unprintable text needs, are not read."""
-        line = self.line()
-        if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1] or b"\\" in line:
-            raise BadFileError("its pickle holds a string that is not read")
-        self.push(line[1:-1].decode("utf-8"))
-
-    # containers
-
-    def tuple_of(self, count: int) -> None:
-        if len(self.stack) < count:
-            raise BadFileError("its pickle is damaged")
-        items = tuple(self.stack[-count:])
-        del self.stack[-count:]
-        self.create(items)
-
-    def append(self) -> None:
-        self.extend([self.stack.pop()])
-
-    def extend(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) is not list:
-            raise UnsafeFileError(f"it appends to {quoted(target)}, which is not a list")
-        target.extend(items)
-
-    def set_item(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set_items(self.stack[-1], [key, value])
-
-    def set_items(self, target: Any, items: list[Any]) -> None:
-        if type(target) not in (dict, OrderedDict, defaultdict, Counter):
-            raise UnsafeFileError(f"it sets an item of {quoted(target)}, which is not a dict")
-        if len(items) % 2:
-            raise BadFileError("its pickle is damaged")
-        for index in range(0, len(items), 2):
-            self.keys.check(target, items[index])
-            target[items[index]] = items[index + 1]
-
-    def update(self) -> None:
-        items = self.pop_mark()
-        self.set_items(self.stack[-1], items)
-
-    def new_dict(self) -> None:
-        items = self.pop_mark()
-        target: dict[Any, Any] = {}
-        self.set_items(target, items)
-        self.create(target)
-
-    def add_items(self) -> None:
-        items = self.pop_mark()
-        target = self.stack[-1]
-        if type(target) is not set:
-            raise UnsafeFileError(f"it adds to {quoted(target)}, which is not a set")
-        for item in items:
-            self.keys.check(target, item)
-            target.add(item)
-
-    def frozen_set(self) -> None:
-        items = self.pop_mark()
-        for item in items:
-            self.keys.check(items, item)
-        self.create(frozenset(items))
-
-    # names, calls and state
-
-    def name_lines(self) -> None:
-        module, name = self.line(), self.line()
-        self.push(named(module.decode("utf-8"), name.decode("utf-8")))
-
-    def name_from_stack(self) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise BadFileError("its pickle is damaged")
-        self.push(named(module, name))
-
-    def call(self) -> None:
-        args, function = self.stack.pop(), self.stack.pop()
-        if type(args) is tuple:
-            self.copied += sum(len(arg) for arg in args if isinstance(arg, _SIZED))
-        if self.copied > COPIES * self.size + CONTAINERS:
-            raise BadFileError("it copies more than its size explains")
-        self.create(call(function, args, self.keys))
-
-    def call_with_keywords(self) -> None:
-        if self.stack.pop() != {}:
-            raise UnsafeFileError("it creates an object with keyword arguments")
-        self.call()
-
-    def set_state(self) -> None:
-        state, value = self.stack.pop(), self.stack.pop()
-        self.push(build(value, state))
-
-    def instance(self) -> None:
-        module, name = self.line(), self.line()
-        raise UnsafeFileError(f"it creates an instance of {quoted(module + b'.' + name)[2:-1]}")
-
-    def instance_from_stack(self) -> None:
-        items = self.pop_mark()
-        what = getattr(items[0], "text", items[0]) if items else "nothing"
-        raise UnsafeFileError(f"it creates an instance of {quoted(what)}")
-
-    def extension(self) -> None:
-        raise UnsafeFileError("it names a class by an extension code")
-
-    def persistent_id(self, value: Any) -> None:
-        self.push(self.persistent(value))
-
-    def persistent_line(self) -> None:
-        self.persistent_id(self.line().decode("ascii"))
-
-    def protocol(self) -> None:
-        if self.number("<B") > 5:
-            raise BadFileError("its pickle has an unknown protocol, or is not a pickle at all")
-
-    def buffer(self) -> None:
-        raise BadFileError("its pickle refers to a buffer outside the file")
-
-
-def _parsed(kind: Callable[[bytes], Any], text: bytes) -> Any:
-    """A number in decimal digits."""
+    machine, read, opcode = Machine(file, size, persistent), file.read, b""
     try:
-        return kind(text)
-    except (ValueError, OverflowError):
-        raise BadFileError("its pickle is damaged") from None
+        while (opcode := read(1)) != b".":
+            _OPCODES[opcode](machine)
+        return machine.result()
+    except KeyError as error:
+        if not opcode:
+            raise BadFileError("its pickle is cut short") from error
+        raise BadFileError("its pickle is damaged, or not a pickle at all") from error
+    except (IndexError, struct.error, UnicodeError) as error:
+        raise BadFileError("its pickle is damaged") from error
 
 
 # One row an opcode, in the order of the protocols that brought them.
-_OPCODES: dict[bytes, Callable[[_Machine], Any]] = {
+_OPCODES: dict[bytes, Callable[[Machine], Any]] = {
     # protocol 0, lines of text, and 1
-    b"(": _Machine.mark,
-    b"0": _Machine.pop,
-    b"1": _Machine.pop_mark,
+    b"(": Machine.mark,
+    b"0": Machine.pop,
+    b"1": Machine.pop_mark,
     b"2": lambda m: m.push(m.stack[-1]),
     b"N": lambda m: m.push(None),
-    b"F": _Machine.float_line,
+    b"F": Machine.float_line,
     b"G": lambda m: m.push(m.number(">d")),
-    b"I": _Machine.integer_line,
+    b"I": Machine.integer_line,
     b"J": lambda m: m.push(m.number("<i")),
     b"K": lambda m: m.push(m.number("<B")),
     b"M": lambda m: m.push(m.number("<H")),
-    b"L": _Machine.integer_line,
-    b"S": _Machine.python2_string_line,
+    b"L": Machine.integer_line,
+    b"S": Machine.python2_string_line,
     b"T": lambda m: m.python2_string(m.number("<i")),
     b"U": lambda m: m.python2_string(m.number("<B")),
-    b"V": _Machine.text_line,
+    b"V": Machine.text_line,
     b"X": lambda m: m.text(m.number("<I")),
     b"]": lambda m: m.create([]),
     b"}": lambda m: m.create({}),
     b")": lambda m: m.push(()),
     b"l": lambda m: m.create(m.pop_mark()),
-    b"d": _Machine.new_dict,
+    b"d": Machine.new_dict,
     b"t": lambda m: m.create(tuple(m.pop_mark())),
-    b"a": _Machine.append,
+    b"a": Machine.append,
     b"e": lambda m: m.extend(m.pop_mark()),
-    b"s": _Machine.set_item,
-    b"u": _Machine.update,
-    b"g": lambda m: m.get(_parsed(int, m.line()[:20])),
+    b"s": Machine.set_item,
+    b"u": Machine.update,
+    b"g": lambda m: m.get(m.index_line()),
     b"h": lambda m: m.get(m.number("<B")),
     b"j": lambda m: m.get(m.number("<I")),
-    b"p": lambda m: m.put(_parsed(int, m.line()[:20])),
+    b"p": lambda m: m.put(m.index_line()),
     b"q": lambda m: m.put(m.number("<B")),
     b"r": lambda m: m.put(m.number("<I")),
-    b"c": _Machine.name_lines,
-    b"R": _Machine.call,
-    b"b": _Machine.set_state,
-    b"i": _Machine.instance,
-    b"o": _Machine.instance_from_stack,
-    b"P": _Machine.persistent_line,
+    b"c": Machine.name_lines,
+    b"R": Machine.call,
+    b"b": Machine.set_state,
+    b"i": Machine.instance,
+    b"o": Machine.instance_from_stack,
+    b"P": Machine.persistent_line,
     b"Q": lambda m: m.persistent_id(m.stack.pop()),
     # protocol 2
-    b"\x80": _Machine.protocol,
-    b"\x81": _Machine.call,  # NEWOBJ: what may be called is the same for classes and functions
-    b"\x82": _Machine.extension,
-    b"\x83": _Machine.extension,
-    b"\x84": _Machine.extension,
+    b"\x80": Machine.protocol,
+    b"\x81": Machine.call,  # NEWOBJ: what may be called is the same for classes and functions
+    b"\x82": Machine.extension,
+    b"\x83": Machine.extension,
+    b"\x84": Machine.extension,
     b"\x85": lambda m: m.tuple_of(1),
     b"\x86": lambda m: m.tuple_of(2),
     b"\x87": lambda m: m.tuple_of(3),
@@ -355,14 +100,14 @@ _OPCODES: dict[bytes, Callable[[_Machine], Any]] = {
     b"\x8d": lambda m: m.text(m.number("<Q")),
     b"\x8e": lambda m: m.push(m.take(m.number("<Q"))),
     b"\x8f": lambda m: m.create(set()),
-    b"\x90": _Machine.add_items,
-    b"\x91": _Machine.frozen_set,
-    b"\x92": _Machine.call_with_keywords,
-    b"\x93": _Machine.name_from_stack,
+    b"\x90": Machine.add_items,
+    b"\x91": Machine.frozen_set,
+    b"\x92": Machine.call_with_keywords,
+    b"\x93": Machine.name_from_stack,
     b"\x94": lambda m: m.put(len(m.memo)),
     b"\x95": lambda m: m.number("<Q"),  # the length of a frame: a hint that is not needed
     # protocol 5
     b"\x96": lambda m: m.create(bytearray(m.take(m.number("<Q")))),
-    b"\x97": _Machine.buffer,
-    b"\x98": _Machine.buffer,
+    b"\x97": Machine.buffer,
+    b"\x98": Machine.buffer,
 }

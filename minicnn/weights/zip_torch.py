@@ -1,4 +1,4 @@
-"""PyTorch's zip container (since 1.6): TOP/data.pkl, TOP/byteorder, and one entry TOP/data/KEY a storage, all stored."""
+"""PyTorch's zip container (since 1.6): TOP/data.pkl, TOP/byteorder, one entry TOP/data/KEY a storage; all stored."""
 
 import io
 import zlib

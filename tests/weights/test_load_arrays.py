@@ -1,6 +1,7 @@
 """`minicnn.load` of safetensors and npz files, against the libraries that define them."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -61,6 +62,28 @@ def test_npz(tmp_path, rng, write):
 def test_npz_without_arrays(tmp_path):
     np.savez(tmp_path / "a.npz")
     assert minicnn.load(tmp_path / "a.npz") == {}
+
+
+def test_zip64(tmp_path):
+    """A directory with all its sizes in 64 bits, as it is written when a file passes 4 GiB."""
+    x = np.arange(5.0)
+    np.savez(tmp_path / "a.npz", x=x)
+    data = (tmp_path / "a.npz").read_bytes()
+    begin, end = data.rfind(b"PK\1\2"), data.rfind(b"PK\5\6")
+    entry = bytearray(data[begin:end])
+    packed, nbytes = struct.unpack_from("<2L", entry, 20)
+    entry[20:28] = b"\xff" * 8
+    entry[42:46] = b"\xff" * 4
+    extra = struct.pack("<2H", 9, 4) + b"skip" + struct.pack("<2H3Q", 1, 24, nbytes, packed, 0)
+    entry[30:32] = struct.pack("<H", len(extra))
+    directory = bytes(entry) + extra
+    place = begin + len(directory)
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, len(directory), begin)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, place, 1)
+    record = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    (tmp_path / "a.npz").write_bytes(data[:begin] + directory + end64 + locator + record)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["x"], x)
+    assert_own(minicnn.load(tmp_path / "a.npz")["x"], x)
 
 
 def test_npz_of_objects_is_unsafe(tmp_path):
