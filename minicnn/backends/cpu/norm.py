@@ -45,11 +45,11 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
         count, channel_mean, m2 = 0.0, 0.0, 0.0
         for n in range(N):
             for start in range(0, L, PIECE):
-                values, piece_mean, piece_m2 = moments(x[n, c], start, min(L, start + PIECE))
+                values, piece_mean, piece_m2 = moments(x[n, c, start : start + PIECE])
                 count, channel_mean, m2 = merged(count, channel_mean, m2, values, piece_mean, piece_m2)
         mean[c], var[c] = channel_mean, m2 / count
         for n in range(N):
-            affine(x[n, c], 0, L, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
+            affine(x[n, c], mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
 
 
 @kernel(parallel=True)
@@ -60,7 +60,7 @@ def _statistics(x, partial):
     for task in prange(N * C * pieces):
         n, c, piece = task // (C * pieces), task // pieces % C, task % pieces
         start = piece * PIECE
-        count, mean, m2 = moments(x[n, c], start, min(L, start + PIECE))
+        count, mean, m2 = moments(x[n, c, start : start + PIECE])
         partial[c, n * pieces + piece, 0] = count
         partial[c, n * pieces + piece, 1] = mean
         partial[c, n * pieces + piece, 2] = m2
@@ -85,20 +85,20 @@ def merged(count, mean, m2, other_count, other_mean, other_m2):
 
 
 @kernel
-def moments(x, start, stop):
+def moments(x):
     """(count, mean, Σ (x − mean)²) of a piece: a first mean, then the sums of the differences to it."""
-    count = np.float64(stop - start)
-    first, _ = difference_sums(x, start, stop, x[start])
-    near = x.dtype.type(np.float64(x[start]) + first / count)
-    rest, squares = difference_sums(x, start, stop, near)
+    count = np.float64(x.size)
+    first, _ = difference_sums(x, x[0])
+    near = x.dtype.type(np.float64(x[0]) + first / count)
+    rest, squares = difference_sums(x, near)
     return count, np.float64(near) + rest / count, squares - rest * (rest / count)
 
 
 @kernel(fast=True)
-def difference_sums(x, start, stop, shift):
+def difference_sums(x, shift):
     """Σ (x − shift) and Σ (x − shift)²"""
     total, squares = x.dtype.type(0), x.dtype.type(0)
-    for i in range(start, stop):
+    for i in range(x.size):
         d = minus(x[i], shift)
         total += d
         squares += d * d
@@ -129,15 +129,16 @@ def _normalise(x, mean, var, weight, bias, eps, y):
     for task in prange(N * C * pieces):
         n, c, start = task // (C * pieces), task // pieces % C, task % pieces * PIECE
         inv_std = 1 / math.sqrt(var[c] + eps)
-        affine(x[n, c], start, min(L, start + PIECE), mean[c], inv_std, weight[c], bias[c], y[n, c])
+        piece, out = x[n, c, start : start + PIECE], y[n, c, start : start + PIECE]
+        affine(piece, mean[c], inv_std, weight[c], bias[c], out)
 
 
 @kernel
-def affine(x, start, stop, mean, inv_std, weight, bias, y):
+def affine(x, mean, inv_std, weight, bias, y):
     """y = (x − mean) · (inv_std · weight) + bias"""
     hi, lo = in_two(x, mean)
     scale = x.dtype.type(inv_std * weight)
-    for i in range(start, stop):
+    for i in range(x.size):
         y[i] = ((x[i] - hi) - lo) * scale + bias
 
 
@@ -186,14 +187,15 @@ def _channel_backward(dy, x, mean, var, weight, eps, training, dx, dweight, dbia
         total, projected = 0.0, 0.0
         for n in range(N):
             for start in range(0, L, PIECE):
-                piece_total, piece_projected = product_sums(dy[n, c], x[n, c], start, min(L, start + PIECE), mean[c])
+                stop = start + PIECE
+                piece_total, piece_projected = product_sums(dy[n, c, start:stop], x[n, c, start:stop], mean[c])
                 total += piece_total
                 projected += piece_projected
         inv_std = 1 / math.sqrt(var[c] + eps)
         dbias[c], dweight[c] = total, projected * inv_std
         means = total / (N * L), projected / (N * L)
         for n in range(N):
-            piece_grad(dy[n, c], x[n, c], 0, L, mean[c], inv_std, weight[c], training, means, dx[n, c])
+            piece_grad(dy[n, c], x[n, c], mean[c], inv_std, weight[c], training, means, dx[n, c])
 
 
 @kernel(parallel=True)
@@ -204,7 +206,7 @@ def _gradient_sums(dy, x, mean, partial):
     for task in prange(N * C * pieces):
         n, c, piece = task // (C * pieces), task // pieces % C, task % pieces
         start = piece * PIECE
-        total, projected = product_sums(dy[n, c], x[n, c], start, min(L, start + PIECE), mean[c])
+        total, projected = product_sums(dy[n, c, start : start + PIECE], x[n, c, start : start + PIECE], mean[c])
         partial[c, n * pieces + piece, 0] = total
         partial[c, n * pieces + piece, 1] = projected
 
@@ -215,35 +217,35 @@ def _input_grad(dy, x, mean, var, weight, eps, training, sums, dx):
     pieces = (L + PIECE - 1) // PIECE
     for task in prange(N * C * pieces):
         n, c, start = task // (C * pieces), task // pieces % C, task % pieces * PIECE
+        stop = start + PIECE
         inv_std = 1 / math.sqrt(var[c] + eps)
         means = sums[c, 0] / (N * L), sums[c, 1] / (N * L)
-        piece_grad(
-            dy[n, c], x[n, c], start, min(L, start + PIECE), mean[c], inv_std, weight[c], training, means, dx[n, c]
-        )
+        pieces_here = dy[n, c, start:stop], x[n, c, start:stop]
+        piece_grad(*pieces_here, mean[c], inv_std, weight[c], training, means, dx[n, c, start:stop])
 
 
 @kernel(fast=True)
-def product_sums(dy, x, start, stop, mean):
+def product_sums(dy, x, mean):
     """Σ dy and Σ dy · (x − mean)"""
     hi, lo = in_two(x, mean)
     total, projected = x.dtype.type(0), x.dtype.type(0)
-    for i in range(start, stop):
+    for i in range(x.size):
         total += dy[i]
         projected += dy[i] * minus(minus(x[i], hi), lo)
     return np.float64(total), np.float64(projected)
 
 
 @kernel
-def piece_grad(dy, x, start, stop, mean, inv_std, weight, training, means, dx):
+def piece_grad(dy, x, mean, inv_std, weight, training, means, dx):
     """dx = weight · inv_std · (dy − means[0] − (x − mean) · inv_std² · means[1]), the means 0 unless training"""
     hi, lo = in_two(x, mean)
     scale = x.dtype.type(inv_std * weight)
     if training:
         through_mean, through_var = x.dtype.type(means[0]), x.dtype.type(means[1] * inv_std * inv_std)
-        for i in range(start, stop):
+        for i in range(x.size):
             dx[i] = scale * (dy[i] - through_mean - ((x[i] - hi) - lo) * through_var)
     else:
-        for i in range(start, stop):
+        for i in range(x.size):
             dx[i] = scale * dy[i]
 
 

@@ -128,12 +128,14 @@ def gather(x, first, count, stride_c, stride_p, tile):
     """Copy a tile of the flat x into the buffer (C, TILE); one of the strides is 1."""
     if stride_p == 1:
         for c in range(tile.shape[0]):
-            for p in range(count):
-                tile[c, p] = x[first + c * stride_c + p]
+            line = x[first + c * stride_c : first + c * stride_c + count]
+            for p in range(line.size):
+                tile[c, p] = line[p]
     else:
         for p in range(count):
-            for c in range(tile.shape[0]):
-                tile[c, p] = x[first + p * stride_p + c]
+            line = x[first + p * stride_p : first + p * stride_p + tile.shape[0]]
+            for c in range(line.size):
+                tile[c, p] = line[c]
 
 
 @kernel
@@ -141,12 +143,14 @@ def scatter(tile, first, count, stride_c, stride_p, y):
     """Copy the buffer back to where `gather` took it from."""
     if stride_p == 1:
         for c in range(tile.shape[0]):
-            for p in range(count):
-                y[first + c * stride_c + p] = tile[c, p]
+            line = y[first + c * stride_c : first + c * stride_c + count]
+            for p in range(line.size):
+                line[p] = tile[c, p]
     else:
         for p in range(count):
-            for c in range(tile.shape[0]):
-                y[first + p * stride_p + c] = tile[c, p]
+            line = y[first + p * stride_p : first + p * stride_p + tile.shape[0]]
+            for c in range(line.size):
+                line[c] = tile[c, p]
 
 
 @kernel
