@@ -39,11 +39,13 @@ def test_strided_and_read_only_operands(rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 512, 1000), (2, 30, 20), (5, 64, 10), (32, 3136, 10), (128, 100, 77), (0, 3, 2)])
 def test_linear(shape, dtype, rng):
-    M, K, O = shape
-    x, weight, bias, dy = (rng.standard_normal(s).astype(dtype) for s in ((M, K), (O, K), (O,), (M, O)))
+    M, K, outputs = shape
+    x, weight, bias, dy = (
+        rng.standard_normal(s).astype(dtype) for s in ((M, K), (outputs, K), (outputs,), (M, outputs))
+    )
     wide = [a.astype(np.float64) for a in (x, weight, bias, dy)]
     assert_close(cpu.linear_forward(x, weight, bias), reference.linear_forward(*wide[:3]), K, dtype)
-    assert_close(cpu.linear_input_grad(dy, weight), reference.linear_input_grad(wide[3], wide[1]), O, dtype)
+    assert_close(cpu.linear_input_grad(dy, weight), reference.linear_input_grad(wide[3], wide[1]), outputs, dtype)
     assert_close(cpu.linear_weight_grad(dy, x), reference.linear_weight_grad(wide[3], wide[0]), M, dtype)
     assert_close(cpu.channel_sum(dy), reference.channel_sum(wide[3]), M, dtype)
 

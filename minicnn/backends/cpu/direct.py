@@ -28,7 +28,7 @@ def _inside(size, count, tap, stride):
 
 @kernel(parallel=True)
 def _forward(x, weight, bias, y, stride, padding, dilation, groups):
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     F, channels, kh, kw = weight.shape
     oh, ow = y.shape[2:]
     for plane in prange(N * F):
@@ -96,7 +96,7 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
 @kernel(parallel=True, fast=True)
 def _weight_grad(dy, x, dweight, stride, padding, dilation, groups):
     """Sums a row, then the rows of an image, then the images: short sums lose few digits."""
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     F, channels, kh, kw = dweight.shape
     oh, ow = dy.shape[2:]
     zero = dy.dtype.type(0)

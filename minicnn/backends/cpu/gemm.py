@@ -19,6 +19,7 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .cache import kernel
+from .moves import copy_run, transpose
 from .scratch import scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
@@ -37,8 +38,21 @@ def gemm(a, b, out=None):
     nr = NV * VECTOR_BYTES // c.itemsize
     packed_b = min(KC, K) * (-(-min(NC, N) // nr) * nr)
     size = packed_b + get_num_threads() * MC * (KC + 16)
-    launch(_gemm, (M, N, K), a, a_row, a_step, b, b_step, b_column, c.reshape(-1), out is not None, nr, packed_b,
-           scratch(c.dtype, size))  # fmt: skip
+    launch(
+        _gemm,
+        (M, N, K),
+        a,
+        a_row,
+        a_step,
+        b,
+        b_step,
+        b_column,
+        c.reshape(-1),
+        out is not None,
+        nr,
+        packed_b,
+        scratch(c.dtype, size),
+    )
     return c
 
 
@@ -62,20 +76,43 @@ def _gemm(sizes, a, a_row, a_step, b, b_step, b_column, c, add, nr, packed_b, wo
         for k0 in range(0, K, KC):
             k = min(KC, K - k0)
             for panel in prange(panels):
-                _pack_panel(b, k0 * b_step + (j0 + panel * nr) * b_column, b_step, b_column, k,
-                            min(nr, n - panel * nr), work, panel * k * nr, nr)  # fmt: skip
+                _pack_panel(
+                    b,
+                    k0 * b_step + (j0 + panel * nr) * b_column,
+                    b_step,
+                    b_column,
+                    k,
+                    min(nr, n - panel * nr),
+                    work,
+                    panel * k * nr,
+                    nr,
+                )
             for task in prange((M + MC - 1) // MC * groups):
                 i0, first = task // groups * MC, task % groups * GROUP
                 m = min(MC, M - i0)
                 block, block_at, block_row = a, i0 * a_row + k0 * a_step, a_row
                 if a_step != 1:
                     block, block_at, block_row = work, packed_b + numba.get_thread_id() * MC * (KC + 16), KC + 16
-                    _pack_rows(a, i0 * a_row + k0 * a_step, a_row, a_step, m, k, block, block_at, block_row)
+                    _pack_rows(a, i0 * a_row + k0 * a_step, a_step, m, k, block, block_at, block_row)
                 for panel in range(first, min(panels, first + GROUP)):
                     j = panel * nr
                     for i in range(0, m, MR):
-                        tile_product(k, block, block_at + i * block_row, block_row, 1, work, panel * k * nr, nr,
-                                     c, (i0 + i) * N + j0 + j, N, min(MR, m - i), min(nr, n - j), add or k0 > 0)  # fmt: skip
+                        tile_product(
+                            k,
+                            block,
+                            block_at + i * block_row,
+                            block_row,
+                            1,
+                            work,
+                            panel * k * nr,
+                            nr,
+                            c,
+                            (i0 + i) * N + j0 + j,
+                            N,
+                            min(MR, m - i),
+                            min(nr, n - j),
+                            add or k0 > 0,
+                        )
 
 
 @kernel
@@ -83,17 +120,12 @@ def _pack_panel(b, b_at, b_step, b_column, k, columns, out, out_at, nr):
     """out (k, nr) = a panel of B; the columns past the last are never stored, but must be there to be read."""
     if b_column == 1:
         for i in range(k):
-            for j in range(columns):
-                out[out_at + i * nr + j] = b[b_at + i * b_step + j]
+            copy_run(out, out_at + i * nr, columns, b, b_at + i * b_step, 1, 0, columns)
     else:
-        for j in range(columns):
-            for i in range(k):
-                out[out_at + i * nr + j] = b[b_at + i * b_step + j * b_column]
+        transpose(out, out_at, nr, b, b_at, b_column, columns, k)
 
 
 @kernel
-def _pack_rows(a, a_at, a_row, a_step, rows, k, out, out_at, out_row):
-    """out (rows, k) = a block of A, its rows laid along k."""
-    for step in range(k):
-        for i in range(rows):
-            out[out_at + i * out_row + step] = a[a_at + i * a_row + step * a_step]
+def _pack_rows(a, a_at, a_step, rows, k, out, out_at, out_row):
+    """out (rows, k) = a block of A that lies along its columns; now its rows lie along k."""
+    transpose(out, out_at, out_row, a, a_at, a_step, k, rows)

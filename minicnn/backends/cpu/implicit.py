@@ -16,6 +16,7 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .im2col import pack_columns
+from .moves import transpose
 from .scratch import scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
@@ -51,7 +52,7 @@ def forward(x, weight, bias, stride, padding, dilation, groups, out_size):
 def input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     # forward: y[oy] = Σ_i weight[i] · x[oy·stride + i·dilation − top]
     # so dx[h] = Σ_i weight[i] · dy[(h + top − i·dilation) / stride], over the taps i that divide without rest
-    (N, C, H, W), (stride_h, stride_w), (top, _, left, _) = x_shape, stride, padding
+    (_, C, H, W), (stride_h, stride_w), (top, _, left, _) = x_shape, stride, padding
     F, _, kh, kw = weight.shape
     dx = np.empty(x_shape, dy.dtype)
     by_channel = weight.reshape(groups, F // groups, C // groups, kh, kw).transpose(0, 2, 1, 3, 4)
@@ -92,15 +93,30 @@ def product(x, weight, bias, y, groups, taps, grid, place):
     row = block + VECTOR_BYTES // x.itemsize  # an odd number of cache lines, so that rows spread over all sets of L1
     size = KC * row + MR * nr
     work = scratch(x.dtype, get_num_threads() * size)
-    sizes = (N, groups, C // groups, F // groups, pixels, filter_blocks)
+    sizes = (groups, C // groups, F // groups, pixels, filter_blocks)
     no_bias = np.empty(0, x.dtype) if bias is None else bias
-    launch(_product, x.reshape(-1), (C, H, W), weight, no_bias, y.reshape(-1), y.shape[1:], sizes, *taps, grid, place,
-           block, row, nr, work)  # fmt: skip
+    launch(
+        _product,
+        x.reshape(-1),
+        (C, H, W),
+        weight,
+        no_bias,
+        y.reshape(-1),
+        y.shape[1:],
+        sizes,
+        *taps,
+        grid,
+        place,
+        block,
+        row,
+        nr,
+        work,
+    )
 
 
 @kernel(parallel=True)
 def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, place, block, row, nr, work):
-    N, groups, channels, filters, pixels, filter_blocks = sizes
+    groups, channels, filters, pixels, filter_blocks = sizes
     K = channels * taps_y.size
     P, plane = grid[0] * grid[1], target[1] * target[2]
     whole = place == (0, 0, 1, 1)
@@ -114,8 +130,9 @@ def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, pl
         tile_at = columns_at + KC * row
         for k in range(0, K, KC):
             k_count = min(KC, K - k)
-            pack_columns(x, source, g * channels, taps_y, taps_x, grid, k, k_count, q_first, q_count,
-                         work, columns_at, row)  # fmt: skip
+            pack_columns(
+                x, source, g * channels, taps_y, taps_x, grid, k, k_count, q_first, q_count, work, columns_at, row
+            )
             for f in range(f_first, f_last, MR):
                 f_count = min(MR, f_last - f)
                 weight_at = (g * filters + f) * K + k
@@ -124,11 +141,39 @@ def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, pl
                     n, p = (q_first + j) // P, (q_first + j) % P
                     y_at = (n * target[0] + g * filters + f) * plane
                     if whole and p + count <= P:  # (f, K) @ (K, p) -> (f, p), straight into y
-                        tile_product(k_count, weight, weight_at, K, 1, work, columns_at + j, row,
-                                     y, y_at + p, plane, f_count, count, k > 0)  # fmt: skip
+                        tile_product(
+                            k_count,
+                            weight,
+                            weight_at,
+                            K,
+                            1,
+                            work,
+                            columns_at + j,
+                            row,
+                            y,
+                            y_at + p,
+                            plane,
+                            f_count,
+                            count,
+                            k > 0,
+                        )
                     else:  # the tile spans images, or its pixels do not lie side by side
-                        tile_product(k_count, weight, weight_at, K, 1, work, columns_at + j, row,
-                                     work, tile_at, nr, f_count, count, False)  # fmt: skip
+                        tile_product(
+                            k_count,
+                            weight,
+                            weight_at,
+                            K,
+                            1,
+                            work,
+                            columns_at + j,
+                            row,
+                            work,
+                            tile_at,
+                            nr,
+                            f_count,
+                            count,
+                            False,
+                        )
                         _scatter(work, tile_at, nr, f_count, count, y, y_at, target, grid, place, p, k > 0)
         if bias.size:
             for f in range(g * filters + f_first, g * filters + f_last):
@@ -146,12 +191,13 @@ def _scatter(tile, tile_at, tile_row, rows, count, y, y_at, target, grid, place,
         while j < count:
             run = min(count - j, grid[1] - ox)
             line = at + (first_y + oy * step_y) * W + first_x + ox * step_x
+            to, values = y[line : line + (run - 1) * step_x + 1], tile[tile_at + i * tile_row + j :]
             if accumulate:
                 for t in range(run):
-                    y[line + t * step_x] += tile[tile_at + i * tile_row + j + t]
+                    to[t * step_x] += values[t]
             else:
                 for t in range(run):
-                    y[line + t * step_x] = tile[tile_at + i * tile_row + j + t]
+                    to[t * step_x] = values[t]
             j += run
             oy, ox = oy + 1, 0
             if oy == grid[0]:
@@ -166,8 +212,9 @@ def _add_bias(y, value, f, q_first, q_count, F, P):
         n, p = q // P, q % P
         run = min(end - q, P - p)
         at = (n * F + f) * P + p
+        line = y[at : at + run]
         for t in range(run):
-            y[at + t] += value
+            line[t] += value
         q += run
 
 
@@ -188,8 +235,21 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     work = scratch(x.dtype, total + get_num_threads() * size)
     dweight = np.empty(weight_shape, dy.dtype)
     sizes = (groups, C // groups, filters, pixels, parts, row_blocks)
-    launch(_weight_grad, dy.reshape(-1), x.reshape(-1), (C, H, W), dweight.reshape(-1), sizes,
-           *kernel_taps(weight_shape[2:], padding, dilation), (oh, ow, *stride), rows, row, padded, nr, work)  # fmt: skip
+    launch(
+        _weight_grad,
+        dy.reshape(-1),
+        x.reshape(-1),
+        (C, H, W),
+        dweight.reshape(-1),
+        sizes,
+        *kernel_taps(weight_shape[2:], padding, dilation),
+        (oh, ow, *stride),
+        rows,
+        row,
+        padded,
+        nr,
+        work,
+    )
     return dweight
 
 
@@ -208,8 +268,7 @@ def _weight_grad(dy, x, source, dweight, sizes, taps_y, taps_x, grid, rows, row,
         columns_at = total + numba.get_thread_id() * (rows * row + PIXELS * padded)
         dy_at = columns_at + rows * row
         sum_at = ((s * groups + g) * K + k) * filters
-        for i in range(sum_at, sum_at + k_count * filters):
-            work[i] = 0
+        work[sum_at : sum_at + k_count * filters] = 0
         for q in range(s * part, min(pixels, (s + 1) * part), PIXELS):
             q_count = min(PIXELS, pixels - q)
             pack_columns(x, source, g * channels, taps_y, taps_x, grid, k, k_count, q, q_count, work, columns_at, row)
@@ -217,11 +276,25 @@ def _weight_grad(dy, x, source, dweight, sizes, taps_y, taps_x, grid, rows, row,
             for f in range(0, filters, nr):
                 f_count = min(nr, filters - f)
                 for i in range(0, k_count, MR):  # (k, P) @ (P, f) -> (k, f)
-                    tile_product(q_count, work, columns_at + i * row, row, 1, work, dy_at + f, padded,
-                                 work, sum_at + i * filters + f, filters, min(MR, k_count - i), f_count, True)  # fmt: skip
+                    tile_product(
+                        q_count,
+                        work,
+                        columns_at + i * row,
+                        row,
+                        1,
+                        work,
+                        dy_at + f,
+                        padded,
+                        work,
+                        sum_at + i * filters + f,
+                        filters,
+                        min(MR, k_count - i),
+                        f_count,
+                        True,
+                    )
     for gf in prange(groups * filters):
         g, f = gf // filters, gf % filters
-        for k in range(K):
+        for k in range(K):  # a transposed sum of the parts, in order
             total_sum = work[(g * K + k) * filters + f]
             for s in range(1, parts):
                 total_sum += work[((s * groups + g) * K + k) * filters + f]
@@ -235,9 +308,5 @@ def _transpose_dy(dy, F, f_first, filters, P, q_first, q_count, out, out_at, pad
     while q < q_count:
         n, p = (q_first + q) // P, (q_first + q) % P
         run = min(q_count - q, P - p)
-        for f in range(filters):
-            line = (n * F + f_first + f) * P + p
-            to = out_at + q * padded + f
-            for t in range(run):
-                out[to + t * padded] = dy[line + t]
+        transpose(out, out_at + q * padded, padded, dy, (n * F + f_first) * P + p, P, filters, run)
         q += run

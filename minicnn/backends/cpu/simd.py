@@ -47,33 +47,24 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 
 @intrinsic
 def _microkernel(typingctx, k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
-    index = types.int64
-    signature = types.void(
-        index, a, index, index, index, b, index, index, c, index, index, index, index, types.boolean
-    )  # fmt: skip
+    i64 = types.int64
+    signature = types.void(i64, a, i64, i64, i64, b, i64, i64, c, i64, i64, i64, i64, types.boolean)
 
     def codegen(context, builder, signature, args):
-        scalar = ir.FloatType() if signature.args[1].dtype == types.float32 else ir.DoubleType()
-        size = 4 if signature.args[1].dtype == types.float32 else 8
         (k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate) = args
-
-        def start(array, argument, offset):
-            data = context.make_array(signature.args[argument])(context, builder, array).data
-            untyped = builder.inttoptr(builder.ptrtoint(data, I64), ir.PointerType())  # scalars and vectors alike
-            return builder.gep(untyped, [offset], source_etype=scalar)
-
-        a, b, c = start(a, 1, a_at), start(b, 5, b_at), start(c, 8, c_at)
-        emit = _Tile(builder, scalar, size)
+        kinds = signature.args
+        emit = _Tile(builder, kinds[1].dtype)
+        a, b, c = (
+            emit.start(context, *operand) for operand in ((kinds[1], a, a_at), (kinds[5], b, b_at), (kinds[8], c, c_at))
+        )
         a_rows = emit.row_pointers(a, a_row, rows)
         done = builder.append_basic_block("done")
-        lanes = VECTOR_BYTES // size
         for vectors in range(NV, 0, -1):  # the body with as many vectors as the columns need
             body, narrower = builder.append_basic_block(), builder.append_basic_block()
-            more = builder.icmp_signed(">", columns, ir.Constant(I64, (vectors - 1) * lanes))
-            builder.cbranch(more, body, narrower)
+            builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
             builder.position_at_end(body)
             tile = emit.products(vectors, k, a_rows, a_step, b, b_step)
-            emit.store(tile, vectors, c, c_row, rows, columns, accumulate)
+            emit.store_tile(tile, vectors, c, c_row, rows, columns, accumulate)
             builder.branch(done)
             builder.position_at_end(narrower)
         builder.branch(done)
@@ -83,108 +74,152 @@ def _microkernel(typingctx, k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at,
     return signature, codegen
 
 
-class _Tile:
-    """Emits the LLVM code of one tile. Vectors are loaded and stored with the alignment of their elements."""
+class Vectors:
+    """Emits LLVM code on vectors of a few lanes. They are loaded and stored with the alignment of their elements."""
 
-    def __init__(self, builder, scalar, size):
-        self.builder, self.scalar, self.size = builder, scalar, size
-        self.lanes = VECTOR_BYTES // size
-        self.vector = ir.VectorType(scalar, self.lanes)
-        self.name = f"v{self.lanes}f{8 * size}"
+    def __init__(self, builder, dtype, lanes=None):
+        self.builder = builder
+        self.size = 4 if dtype == types.float32 else 8
+        self.scalar = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+        self.lanes = lanes or VECTOR_BYTES // self.size
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.name = f"v{self.lanes}f{8 * self.size}"
+        self.zero = self.constant(0.0)
+
+    def start(self, context, array_type, array, offset):
+        """Where element `offset` of a flat array lies: an untyped pointer, to scalars and vectors alike."""
+        data = context.make_array(array_type)(context, self.builder, array).data
+        return self.at(self.builder.inttoptr(self.builder.ptrtoint(data, I64), ir.PointerType()), offset)
 
     def at(self, pointer, offset):
-        return self.builder.gep(pointer, [offset], source_etype=self.scalar)
+        return self.builder.gep(pointer, [index(offset)], source_etype=self.scalar)
 
     def function(self, name, result, arguments):
         return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name)
 
-    def row_pointers(self, a, a_row, rows):
-        """Rows past the last are read as the last one, and their products never stored."""
-        last = self.builder.sub(rows, ir.Constant(I64, 1))
-        pointers = []
-        for i in range(MR):
-            here = ir.Constant(I64, i)
-            row = self.builder.select(self.builder.icmp_signed("<", here, last), here, last)
-            pointers.append(self.at(a, self.builder.mul(row, a_row)))
-        return pointers
+    def constant(self, value):
+        return ir.Constant(self.vector, [float(value)] * self.lanes)
 
-    def products(self, vectors, k, a_rows, a_step, b, b_step):
-        """The loop over k; returns MR × vectors accumulators."""
-        builder = self.builder
+    def splat(self, value):
+        return self._splat(value, self.vector)
+
+    def _splat(self, value, vector):
+        lane0 = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0))
+        return self.shuffle(lane0, lane0, [0] * self.lanes)
+
+    def shuffle(self, a, b, lanes):
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+    def multiply_add(self, a, b, c):
         # fmuladd, not fma: without FMA units the latter is a call of the C library for each element
-        multiply_add = self.function(f"llvm.fmuladd.{self.name}", self.vector, [self.vector] * 3)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        entry, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-        builder.cbranch(builder.icmp_signed(">", k, ir.Constant(I64, 0)), loop, after)
-        builder.position_at_end(loop)
-        step = builder.phi(I64)
-        step.add_incoming(ir.Constant(I64, 0), entry)
-        tile = [builder.phi(self.vector) for _ in range(MR * vectors)]
-        b_row = self.at(b, builder.mul(step, b_step))
-        b_vectors = [self.load(self.at(b_row, ir.Constant(I64, j * self.lanes))) for j in range(vectors)]
-        a_offset = builder.mul(step, a_step)
-        updated = []
-        for i in range(MR):
-            value = self.splat(builder.load(self.at(a_rows[i], a_offset), typ=self.scalar))
-            updated += [builder.call(multiply_add, [value, b_vectors[j], tile[i * vectors + j]]) for j in range(vectors)]
-        following = builder.add(step, ir.Constant(I64, 1))
-        step.add_incoming(following, builder.block)
-        for accumulator, value in zip(tile, updated):
-            accumulator.add_incoming(zero, entry)
-            accumulator.add_incoming(value, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
-        builder.position_at_end(after)
-        results = []
-        for value in updated:
-            result = builder.phi(self.vector)
-            result.add_incoming(zero, entry)
-            result.add_incoming(value, loop)
-            results.append(result)
-        return results
+        return self.builder.call(self.function(f"llvm.fmuladd.{self.name}", self.vector, [self.vector] * 3), [a, b, c])
 
     def load(self, pointer):
         value = self.builder.load(pointer, typ=self.vector)
         value.align = self.size
         return value
 
-    def splat(self, value):
-        lane0 = self.builder.insert_element(ir.Constant(self.vector, ir.Undefined), value, ir.Constant(I32, 0))
-        return self.builder.shuffle_vector(lane0, lane0, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+    def store(self, value, pointer):
+        self.builder.store(value, pointer).align = self.size
 
-    def store(self, tile, vectors, c, c_row, rows, columns, accumulate):
-        """C = tile or C += tile; C is not read in the first case. The last vector of a row is masked to the columns."""
-        builder, vector = self.builder, self.vector
-        bits = ir.VectorType(ir.IntType(1), self.lanes)
+    def between(self, first, last):
+        """A mask of the lanes first ≤ lane < last."""
         wide = ir.VectorType(I64, self.lanes)
-        left = builder.sub(columns, ir.Constant(I64, (vectors - 1) * self.lanes))
-        lane0 = builder.insert_element(ir.Constant(wide, ir.Undefined), left, ir.Constant(I32, 0))
-        left = builder.shuffle_vector(lane0, lane0, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
-        mask = builder.icmp_signed("<", ir.Constant(wide, list(range(self.lanes))), left)
-        pointer = ir.PointerType()
-        masked_store = self.function(f"llvm.masked.store.{self.name}.p0", ir.VoidType(), [vector, pointer, I32, bits])
-        masked_load = self.function(f"llvm.masked.load.{self.name}.p0", vector, [pointer, I32, bits, vector])
-        align, zero = ir.Constant(I32, self.size), ir.Constant(vector, [0.0] * self.lanes)
+        lane = ir.Constant(wide, list(range(self.lanes)))
+        below = self.builder.icmp_signed("<", lane, self._splat(index(last), wide))
+        if isinstance(first, int) and first == 0:
+            return below
+        return self.builder.and_(below, self.builder.icmp_signed(">=", lane, self._splat(index(first), wide)))
+
+    def masked_load(self, pointer, mask):
+        """The lanes of the mask; the others are 0 and not touched in memory."""
+        load = self.function(
+            f"llvm.masked.load.{self.name}.p0", self.vector, [ir.PointerType(), I32, mask.type, self.vector]
+        )
+        return self.builder.call(load, [pointer, ir.Constant(I32, self.size), mask, self.zero])
+
+    def masked_store(self, value, pointer, mask):
+        store = self.function(
+            f"llvm.masked.store.{self.name}.p0", ir.VoidType(), [self.vector, ir.PointerType(), I32, mask.type]
+        )
+        self.builder.call(store, [value, pointer, ir.Constant(I32, self.size), mask])
+
+
+def index(value):
+    """An LLVM index from a Python int or an LLVM value."""
+    return ir.Constant(I64, value) if isinstance(value, int) else value
+
+
+class _Tile(Vectors):
+    """The microkernel for a fixed number of vectors a row."""
+
+    def row_pointers(self, a, a_row, rows):
+        """Rows past the last are read as the last one, and their products never stored."""
+        last = self.builder.sub(rows, index(1))
+        pointers = []
         for i in range(MR):
-            with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, i), rows)):
-                row = self.at(c, builder.mul(c_row, ir.Constant(I64, i)))
-                places = [self.at(row, ir.Constant(I64, j * self.lanes)) for j in range(vectors)]
-                values = tile[i * vectors : (i + 1) * vectors]
+            row = self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last)
+            pointers.append(self.at(a, self.builder.mul(row, a_row)))
+        return pointers
+
+    def products(self, vectors, k, a_rows, a_step, b, b_step):
+        """The loop over k; returns MR × vectors accumulators."""
+        builder = self.builder
+        entry, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", k, index(0)), loop, after)
+        builder.position_at_end(loop)
+        step = builder.phi(I64)
+        step.add_incoming(index(0), entry)
+        tile = [builder.phi(self.vector) for _ in range(MR * vectors)]
+        b_row = self.at(b, builder.mul(step, b_step))
+        b_vectors = [self.load(self.at(b_row, j * self.lanes)) for j in range(vectors)]
+        a_offset = builder.mul(step, a_step)
+        updated = []
+        for i in range(MR):
+            value = self.splat(builder.load(self.at(a_rows[i], a_offset), typ=self.scalar))
+            for vector, accumulator in zip(b_vectors, tile[i * vectors :]):
+                updated.append(self.multiply_add(value, vector, accumulator))
+        following = builder.add(step, index(1))
+        step.add_incoming(following, builder.block)
+        for accumulator, value in zip(tile, updated):
+            accumulator.add_incoming(self.zero, entry)
+            accumulator.add_incoming(value, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
+        builder.position_at_end(after)
+        results = []
+        for value in updated:
+            result = builder.phi(self.vector)
+            result.add_incoming(self.zero, entry)
+            result.add_incoming(value, loop)
+            results.append(result)
+        return results
+
+    def store_tile(self, tile, vectors, c, c_row, rows, columns, accumulate):
+        """C = tile or C += tile; C is not read in the first case. The last vector of a row is masked to the columns."""
+        builder = self.builder
+        mask = self.between(0, builder.sub(columns, index((vectors - 1) * self.lanes)))
+        for i in range(MR):
+            with builder.if_then(builder.icmp_signed("<", index(i), rows)):
+                row = self.at(c, builder.mul(c_row, index(i)))
+                *places, last_place = (self.at(row, j * self.lanes) for j in range(vectors))
+                *values, last_value = tile[i * vectors : (i + 1) * vectors]
                 with builder.if_else(accumulate) as (add, overwrite):
-                    for adding, branch in ((True, add), (False, overwrite)):
-                        with branch:
-                            for place, value in zip(places[:-1], values[:-1]):
-                                value = builder.fadd(self.load(place), value) if adding else value
-                                builder.store(value, place).align = self.size
-                            value = values[-1]
-                            if adding:
-                                value = builder.fadd(builder.call(masked_load, [places[-1], align, mask, zero]), value)
-                            builder.call(masked_store, [value, places[-1], align, mask])
+                    with add:
+                        for place, value in zip(places, values):
+                            self.store(builder.fadd(self.load(place), value), place)
+                        total = builder.fadd(self.masked_load(last_place, mask), last_value)
+                        self.masked_store(total, last_place, mask)
+                    with overwrite:
+                        for place, value in zip(places, values):
+                            self.store(value, place)
+                        self.masked_store(last_value, last_place, mask)
 
 
 def _microkernel_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
     """The same in NumPy, for NUMBA_DISABLE_JIT=1."""
     i, j, step = np.arange(rows)[:, None], np.arange(columns)[None, :], np.arange(k)
-    product = a[a_at + i * a_row + step * a_step] @ b[b_at + step[:, None] * b_step + j]
+    with np.errstate(all="ignore"):
+        product = a[a_at + i * a_row + step * a_step] @ b[b_at + step[:, None] * b_step + j]
     places = c_at + i * c_row + j
     c[places] = c[places] + product if accumulate else product
 

@@ -1,0 +1,178 @@
+"""Winograd's F(4×4, 3×3): 3×3 convolution of stride 1 with a quarter of the products (transforms: winograd_simd.py).
+
+    V[e, c, t] = (Bᵀ d B)[e]      of every tile t of the input              e = 36 entries of a transformed tile
+    U[e, f, c] = (G g Gᵀ)[e]      of every filter
+    M[e, f, t] = Σ_c U[e, f, c] · V[e, c, t]                                36 matrix products
+    y          = Aᵀ M A           tile by tile
+
+dx is the same with dy for the input and the filters turned by 180°; dweight is in winograd_grad.py.
+"""
+
+import numba
+import numpy as np
+from numba import prange
+
+from ..settings import get_num_threads
+from .cache import kernel
+from .moves import transpose
+from .scratch import scratch
+from .simd import MR, NR32, VECTOR_BYTES, tile_product
+from .threads import launch
+from .winograd_simd import LANES, input_tiles, output_tiles, weight_square
+
+VECTOR = VECTOR_BYTES // 4  # lanes
+NR = NR32  # tiles a block: the columns of the microkernel
+V_BYTES = 6 << 20  # transformed input held at a time, U_BYTES filters: both stay in L3
+U_BYTES = 5 << 20
+ROWS = 32  # filters a task
+CHANNELS = 8  # channels a task of the input transform
+M_STEP = (ROWS * NR // VECTOR | 1) * VECTOR
+
+
+def forward(x, weight, bias, padding, out_size):
+    """y[n, f] = Σ_c weight[f, c] ∗ x[n, c] + bias[f]"""
+    y = np.empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
+    _convolve(x, weight, bias, y, padding[0], padding[2], False)
+    return y
+
+
+def input_grad(dy, weight, x_shape, padding):
+    # forward: y[oy] = Σ_i weight[i] · x[oy + i − top], so dx[h] = Σ_i weight[2 − i] · dy[h + i − (2 − top)]
+    dx = np.empty(x_shape, dy.dtype)
+    _convolve(dy, weight, None, dx, 2 - padding[0], 2 - padding[2], True)
+    return dx
+
+
+def strip_lanes(tiles_w):
+    """Lanes of a strip: the least that holds a row of tiles, or the most there are."""
+    return min([n for n in LANES if n >= tiles_w], default=LANES[0])
+
+
+def odd_lines(count):
+    """count rounded up to an odd number of vectors, so that rows of this length spread over all sets of L1."""
+    return (-(-count // VECTOR) | 1) * VECTOR
+
+
+def _convolve(x, weight, bias, y, top, left, turned):
+    F, C = weight.shape[:2]
+    K, R = (F, C) if turned else (C, F)  # channels in and out
+    tiles_h, tiles_w = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
+    tiles = y.shape[0] * tiles_h * tiles_w
+    blocks = -(-tiles // NR)
+    blocks_held = max(1, min(blocks, V_BYTES // (36 * K * NR * 4)))
+    rows_held = min(-(-R // ROWS) * ROWS, max(ROWS, U_BYTES // (36 * K * 4) // ROWS * ROWS))
+    u_row = odd_lines(min(R, rows_held) if turned else C)
+    # 36 entries of a tile are stored at once: steps of a multiple of 4 KiB would put them all into one set of L1
+    # (measured: the input transform then takes 4 times as long)
+    u_step, v_step = odd_lines(u_row * (F if turned else rows_held)), odd_lines(K * NR)
+    v_size, u_size = blocks_held * 36 * v_step, 36 * u_step
+    own = 36 * M_STEP + 9 * VECTOR
+    work = scratch(x.dtype, v_size + u_size + get_num_threads() * own)
+    launch(
+        _winograd,
+        x.reshape(-1),
+        weight.reshape(-1),
+        np.zeros(R, x.dtype) if bias is None else bias,
+        y.reshape(-1),
+        (F, C, turned),
+        (x.shape[2], x.shape[3]),
+        (y.shape[2], y.shape[3]),
+        (top, left),
+        (tiles_h, tiles_w, tiles, strip_lanes(tiles_w)),
+        (blocks_held, rows_held, u_row, u_step, v_step),
+        (v_size, v_size + u_size, own),
+        work,
+    )
+
+
+@kernel(parallel=True)
+def _winograd(x, weight, bias, y, filters, image, out_image, pad, grid, plan, places, work):
+    F, C, turned = filters
+    K, R = (F, C) if turned else (C, F)
+    tiles = grid[2]
+    blocks_held, rows_held, u_row, u_step, v_step = plan
+    u_first, own_first, own = places
+    blocks = (tiles + NR - 1) // NR
+    chunks = (K + CHANNELS - 1) // CHANNELS
+    for b0 in range(0, blocks, blocks_held):
+        b_count = min(blocks_held, blocks - b0)
+        for task in prange(b_count * chunks):
+            b, c0 = task // chunks, task % chunks * CHANNELS
+            for c in range(c0, min(K, c0 + CHANNELS)):
+                input_block(x, image, K, c, pad, grid, (b0 + b) * NR, work, b * 36 * v_step + c * NR, v_step)
+        for r0 in range(0, R, rows_held):
+            r_count = min(rows_held, R - r0)
+            if b0 == 0 or rows_held < R:
+                f0, f_count = (0, F) if turned else (r0, r_count)
+                c0, c_count = (r0, r_count) if turned else (0, C)
+                for f in prange(f_count):
+                    buffer = own_first + numba.get_thread_id() * own
+                    _filters(weight, f0 + f, C, c0, c_count, turned, work, buffer, u_first + f * u_row, u_step)
+            row_blocks = (r_count + ROWS - 1) // ROWS
+            for task in prange(b_count * row_blocks):
+                b, first = task // row_blocks, task % row_blocks * ROWS
+                last = min(r_count, first + ROWS)
+                m_at = own_first + numba.get_thread_id() * own
+                count = min(NR, tiles - (b0 + b) * NR)
+                for e in range(36):
+                    for r in range(first, last, MR):  # (r, K) @ (K, t) -> (r, t)
+                        u_at = u_first + e * u_step + (r if turned else r * u_row)
+                        tile_product(
+                            K, work, u_at, 1 if turned else u_row, u_row if turned else 1,
+                            work, (b * 36 + e) * v_step, NR,
+                            work, m_at + e * M_STEP + (r - first) * NR, NR, min(MR, last - r), count, False,
+                        )  # fmt: skip
+                for r in range(first, last):
+                    _output_block(
+                        work, m_at + (r - first) * NR, bias[r0 + r], y, r0 + r, R, out_image, grid, (b0 + b) * NR, count
+                    )
+
+
+@kernel
+def input_block(x, image, channels, c, pad, grid, first, v, v_at, v_step):
+    """Transforms the tiles of one channel that belong to a block, strip by strip."""
+    tiles_h, tiles_w, tiles, lanes = grid
+    per_image = tiles_h * tiles_w
+    n, th, tw = first // per_image, first % per_image // tiles_w, first % tiles_w
+    t, end = 0, min(NR, tiles - first)
+    while t < end:
+        run = min(lanes, tiles_w - tw, end - t)
+        plane = (n * channels + c) * image[0] * image[1]
+        input_tiles(x, plane, image, 4 * th - pad[0], 4 * tw - pad[1], v, v_at + t, v_step, run, lanes)
+        t += run
+        tw += run
+        if tw == tiles_w:
+            tw, th = 0, th + 1
+            if th == tiles_h:
+                th, n = 0, n + 1
+
+
+@kernel
+def _output_block(m, m_at, bias, y, r, R, image, grid, first, count):
+    tiles_h, tiles_w, _, lanes = grid
+    per_image = tiles_h * tiles_w
+    n, th, tw = first // per_image, first % per_image // tiles_w, first % tiles_w
+    t = 0
+    while t < count:
+        run = min(lanes, tiles_w - tw, count - t)
+        plane = (n * R + r) * image[0] * image[1]
+        output_tiles(m, m_at + t, M_STEP, bias, y, plane, image, 4 * th, 4 * tw, run, lanes)
+        t += run
+        tw += run
+        if tw == tiles_w:
+            tw, th = 0, th + 1
+            if th == tiles_h:
+                th, n = 0, n + 1
+
+
+@kernel
+def _filters(weight, f, C, c_first, c_count, turned, work, buffer, u_at, u_step):
+    """U[e, f, c] for c from c_first, a vector of channels at a time; the last is filled with zeros."""
+    for c in range(0, c_count, VECTOR):
+        lanes = min(VECTOR, c_count - c)
+        source = (f * C + c_first + c) * 9
+        transpose(work, buffer, VECTOR, weight, source, 9, lanes, 9)
+        if turned:
+            weight_square(work, buffer + 8 * VECTOR, -VECTOR, work, u_at + c, u_step)
+        else:
+            weight_square(work, buffer, VECTOR, work, u_at + c, u_step)

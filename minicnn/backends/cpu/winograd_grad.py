@@ -1,0 +1,138 @@
+"""Winograd's F(4×4, 3×3) for dweight: the transpose of the map from g to Y (transforms: winograd_simd.py).
+
+    forward     Y  = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A          summed over the channels
+    so          dg = Gᵀ [(A dY Aᵀ) ⊙ (Bᵀ d B)] G         summed over the tiles
+
+For every entry e of a transformed tile that is a product of matrices, dU[e] (F, C) = dM[e] (F, T) · V[e] (T, C).
+"""
+
+import numba
+import numpy as np
+from numba import prange
+
+from ..settings import get_num_threads
+from .cache import kernel
+from .moves import transpose
+from .scratch import scratch
+from .simd import MR, NR32, VECTOR_BYTES, tile_product
+from .threads import launch
+from .winograd import input_block, odd_lines, strip_lanes
+from .winograd_simd import dweight_square, dy_tiles
+
+VECTOR = VECTOR_BYTES // 4
+NR = NR32
+HELD_BYTES = 8 << 20  # transformed tiles held at a time, so that they stay in L3 …
+LEAST_HELD = 2  # … but this many blocks of NR tiles, so that a sum is worth its transform
+COLUMNS = 2 * NR  # channels a task
+
+
+def weight_grad(dy, x, weight_shape, padding):
+    """dweight[f, c] = Σ_n dy[n, f] ∗ x[n, c]"""
+    F, C = weight_shape[:2]
+    N, _, oh, ow = dy.shape
+    tiles_h, tiles_w = -(-oh // 4), -(-ow // 4)
+    tiles = N * tiles_h * tiles_w
+    held = max(LEAST_HELD, HELD_BYTES // (36 * (C + F) * NR * 4))
+    held = min(held, -(-tiles // NR)) * NR  # tiles
+    rows = next((n for n in (32, 16) if F // n * -(-C // COLUMNS) >= 8), 8)  # filters a task
+    v_row, m_row = odd_lines(C), odd_lines(held)
+    v_step, m_step, u_step = odd_lines(held * v_row), odd_lines(F * m_row), odd_lines(rows * COLUMNS)
+    b_step = odd_lines(VECTOR * NR)
+    own = 36 * max(u_step, b_step) + 2 * VECTOR * VECTOR
+    m_first = 36 * v_step
+    own_first = m_first + 36 * m_step
+    work = scratch(x.dtype, own_first + get_num_threads() * own)
+    dweight = np.empty(weight_shape, dy.dtype)
+    launch(
+        _weight_grad,
+        dy.reshape(-1),
+        x.reshape(-1),
+        dweight.reshape(-1),
+        (F, C),
+        (x.shape[2], x.shape[3]),
+        (oh, ow),
+        (padding[0], padding[2]),
+        (tiles_h, tiles_w, tiles, strip_lanes(tiles_w)),
+        (held, rows),
+        (v_row, v_step, m_row, m_step, u_step, b_step),
+        (m_first, own_first, own),
+        work,
+    )
+    return dweight
+
+
+@kernel(parallel=True)
+def _weight_grad(dy, x, dweight, filters, image, out_image, pad, grid, plan, steps, places, work):
+    F, C = filters
+    tiles = grid[2]
+    held, rows = plan
+    v_row, v_step, m_row, m_step, u_step, b_step = steps
+    m_first, own_first, own = places
+    c_groups, f_groups = (C + VECTOR - 1) // VECTOR, (F + VECTOR - 1) // VECTOR
+    columns = (C + COLUMNS - 1) // COLUMNS
+    for t0 in range(0, tiles, held):
+        count = min(held, tiles - t0)
+        blocks = (count + NR - 1) // NR
+        for task in prange(blocks * (c_groups + f_groups)):
+            b, group = task // (c_groups + f_groups), task % (c_groups + f_groups)
+            if group < c_groups:
+                buffer = own_first + numba.get_thread_id() * own
+                c0, t_count = group * VECTOR, min(NR, count - b * NR)
+                c_count = min(VECTOR, C - c0)
+                for c in range(c_count):
+                    input_block(x, image, C, c0 + c, pad, grid, t0 + b * NR, work, buffer + c * NR, b_step)
+                for e in range(36):  # (c, t) to (t, c): the microkernel wants the channels side by side
+                    transpose(
+                        work, e * v_step + b * NR * v_row + c0, v_row, work, buffer + e * b_step, NR, c_count, t_count
+                    )
+            else:
+                first = (group - c_groups) * VECTOR
+                for f in range(first, min(F, first + VECTOR)):
+                    _dy_block(dy, out_image, F, f, grid, t0 + b * NR, work, m_first + f * m_row + b * NR, m_step)
+        for task in prange((F + rows - 1) // rows * columns):
+            f0, c0 = task // columns * rows, task % columns * COLUMNS
+            f_count, c_count = min(rows, F - f0), min(COLUMNS, C - c0)
+            u_at = own_first + numba.get_thread_id() * own
+            for e in range(36):
+                for c in range(0, c_count, NR):
+                    for f in range(0, f_count, MR):  # (f, T) @ (T, c) -> (f, c)
+                        tile_product(
+                            count, work, m_first + e * m_step + (f0 + f) * m_row, m_row, 1,
+                            work, e * v_step + c0 + c, v_row,
+                            work, u_at + e * u_step + f * COLUMNS + c, COLUMNS,
+                            min(MR, f_count - f), min(NR, c_count - c), False,
+                        )  # fmt: skip
+            square = u_at + 36 * max(u_step, b_step)
+            for f in range(f_count):
+                for c in range(0, c_count, VECTOR):
+                    lanes = min(VECTOR, c_count - c)
+                    dweight_square(work, u_at + f * COLUMNS + c, u_step, work, square, VECTOR)
+                    transpose(work, square + VECTOR * VECTOR, 9, work, square, VECTOR, 9, lanes)
+                    to = ((f0 + f) * C + c0 + c) * 9
+                    result = dweight[to : to + 9 * lanes]
+                    values = work[square + VECTOR * VECTOR : square + VECTOR * VECTOR + 9 * lanes]
+                    if t0 == 0:
+                        for i in range(9 * lanes):
+                            result[i] = values[i]
+                    else:
+                        for i in range(9 * lanes):
+                            result[i] += values[i]
+
+
+@kernel
+def _dy_block(dy, image, F, f, grid, first, m, m_at, m_step):
+    """Transforms the tiles of dy of one filter that belong to a block, strip by strip."""
+    tiles_h, tiles_w, tiles, lanes = grid
+    per_image = tiles_h * tiles_w
+    n, th, tw = first // per_image, first % per_image // tiles_w, first % tiles_w
+    t, end = 0, min(NR, tiles - first)
+    while t < end:
+        run = min(lanes, tiles_w - tw, end - t)
+        plane = (n * F + f) * image[0] * image[1]
+        dy_tiles(dy, plane, image, 4 * th, 4 * tw, m, m_at + t, m_step, run, lanes)
+        t += run
+        tw += run
+        if tw == tiles_w:
+            tw, th = 0, th + 1
+            if th == tiles_h:
+                th, n = 0, n + 1
