@@ -124,8 +124,8 @@ def _cgroup_quota() -> int:
     except (OSError, ValueError):
         pass
     try:
-        quota = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-        return unlimited if quota <= 0 else -(-quota // period)
+        limit = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        every = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        return unlimited if limit <= 0 else -(-limit // every)
     except (OSError, ValueError):
         return unlimited

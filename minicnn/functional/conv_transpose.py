@@ -77,8 +77,10 @@ def conv_transpose2d(
     y = backend.conv2d_input_grad(_conv_output(images, ctx), weight, y_shape, *_conv_settings(ctx))
     if bias is not None:
         backend.add_channel_bias(y, bias)
-    inputs = {"x": x, "weight": weight, "bias": bias, "stride": stride, "padding": padding}
-    inputs |= {"output_padding": added, "groups": groups, "dilation": dilation}
+    inputs = {
+        "x": x, "weight": weight, "bias": bias, "stride": stride, "padding": padding, "output_padding": added,
+        "groups": groups, "dilation": dilation,
+    }  # fmt: skip
     return door.leave(name, inputs, y if x.ndim == 4 else y[0], ctx)
 
 

@@ -59,6 +59,8 @@ def interpolate(
         raise ValueError('interpolate: align_corners must be False with mode "nearest", got True')
     out_size, scales = _out_size(x.shape[2:], size, scale_factor)
     check.allocatable("interpolate", "y of this size or scale_factor", (*x.shape[:2], *out_size))
+    rows: Any
+    columns: Any
     if mode == "nearest":
         rows, columns = (_nearest(x.shape[2 + s], out_size[s], scales[s]) for s in (0, 1))
         y = backend.take2d_forward(_planes(x), rows, columns)
@@ -75,7 +77,7 @@ def interpolate_backward(dy: Array, ctx: InterpolateContext) -> Array:
     door.check_context("interpolate", ctx, InterpolateContext)
     like, x_shape, mode, rows, columns = ctx
     bilinear = mode == "bilinear"
-    out_size = (len(rows.low), len(columns.low)) if bilinear else (len(rows), len(columns))
+    out_size = tuple(len(source.low) if isinstance(source, Blend) else len(source) for source in (rows, columns))
     shape = (*x_shape[:-2], *out_size)
     backend = door.enter_backward("interpolate", ctx, InterpolateContext, dy, shape, like=like)
     planes = _planes(dy)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,7 +84,7 @@ class Trainer:
     def _epoch(self, train_loader: Loader, val_loader: Loader | None) -> None:
         """One pass over the training images, then over the held-back ones."""
         began = time.perf_counter()
-        batches = len(train_loader) if hasattr(train_loader, "__len__") else None
+        batches = len(train_loader) if isinstance(train_loader, Sized) else None
         for callback in self.callbacks:
             callback.on_epoch_begin(self, len(self.history), batches)
         total, rate = _Total(self.criterion), math.nan
