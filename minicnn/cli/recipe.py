@@ -25,8 +25,11 @@ class Recipe:
     label_smoothing: float = 0.0
     augment: str = "none"
     image_size: int = 0  # 0: as the images are (folders: 64, ResNets: 224)
+    short_side: int = 0  # of a test image before its centre is cut out; 0: image_size
     val_fraction: float = 0.2  # held back for testing where the data has no part for it
     seed: int = 0
+    weights: str = ""  # the file that fine-tuning began with
+    freeze: str = ""  # and what of it stayed as it was
     backend: str = "cpu"
 
     def as_dict(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def open_test(recipe: Recipe, root: str | None, view: View) -> Source:
         own = set_view(recipe.data, test, colour=view.channels == 3)
         return Source(None, test, replace(own, mean=view.mean, std=view.std), in_memory=True)
     train_folder, test_folder = folder_parts(folder_of(recipe.data, root))
-    test = _whole_images(test_folder or train_folder, view.size)
+    test = _whole_images(test_folder or train_folder, view.size, view.short)
     if tuple(test.classes) != view.classes:
         raise ValueError(f"{test_folder or train_folder}: its classes are not those that the model was trained on")
     return Source(None, test, view, in_memory=False)
@@ -152,19 +152,18 @@ def _open_folder(recipe: Recipe, folder: Path) -> Source:
     """Photographs: the test images are those in val/ (or test/), else a share of each class, drawn by the seed."""
     from ..data import ImageFolder, Subset, stratified_split, transforms
 
-    size = recipe.image_size
+    size, short = recipe.image_size, recipe.short_side
     if "shift" in recipe.augment:
         raise ValueError("--augment shift: for folders of images it is crop, flip or both")
-    steps = [transforms.RandomResizedCrop(size)] if "crop" in recipe.augment else _whole_image(size)
+    steps = [transforms.RandomResizedCrop(size)] if "crop" in recipe.augment else _whole_image(size, short)
     steps += [transforms.RandomHorizontalFlip()] if "flip" in recipe.augment else []
     train_folder, test_folder = folder_parts(folder)
     train = ImageFolder(train_folder, transforms.Compose([*steps, transforms.ToArray()]))
-    test = _whole_images(test_folder or train_folder, size)
+    test = _whole_images(test_folder or train_folder, size, short)
     if test.classes != train.classes:
         raise ValueError(f"{test_folder}: its classes are not those of {train_folder}")
-    view = View(
-        tuple(train.classes), 3, size, tuple(transforms.IMAGENET_MEAN), tuple(transforms.IMAGENET_STD), fit="crop"
-    )
+    mean, std = transforms.IMAGENET_MEAN, transforms.IMAGENET_STD
+    view = View(tuple(train.classes), 3, size, tuple(mean), tuple(std), fit="crop", short=short)
     if test_folder is None:
         kept, held = stratified_split(train.targets, recipe.val_fraction, seed=recipe.seed)
         if len(kept) == 0 or len(held) == 0:
@@ -173,17 +172,17 @@ def _open_folder(recipe: Recipe, folder: Path) -> Source:
     return Source(train, test, view, in_memory=False)
 
 
-def _whole_images(folder: Path, size: int) -> Any:
-    """A folder of photographs as they are tested: the short side at `size`, the centre cut out."""
+def _whole_images(folder: Path, size: int, short: int) -> Any:
+    """A folder of photographs as they are tested: the short side at `short` (0: `size`), the centre cut out."""
     from ..data import ImageFolder, transforms
 
-    return ImageFolder(folder, transforms.Compose([*_whole_image(size), transforms.ToArray()]))
+    return ImageFolder(folder, transforms.Compose([*_whole_image(size, short), transforms.ToArray()]))
 
 
-def _whole_image(size: int) -> list[Any]:
+def _whole_image(size: int, short: int) -> list[Any]:
     from ..data import transforms
 
-    return [transforms.Resize(size), transforms.CenterCrop(size)]
+    return [transforms.Resize(short or size), transforms.CenterCrop(size)]
 
 
 def _refuse_folder_options(recipe: Recipe) -> None:

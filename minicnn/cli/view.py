@@ -19,6 +19,7 @@ class View:
     mean: tuple[float, ...]  # one a channel, of values in [0, 1]
     std: tuple[float, ...]
     fit: str = "squash"  # an image of another size is squashed to size × size, or "crop": short side, then the centre
+    short: int = 0  # with "crop": what the short side is resized to before the centre is cut out; 0: size
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -41,7 +42,7 @@ class View:
         image = read_image(path)
         image = image.convert("L") if self.channels == 1 else image
         if self.fit == "crop":
-            steps = [transforms.Resize(self.size), transforms.CenterCrop(self.size)]
+            steps = [transforms.Resize(self.short or self.size), transforms.CenterCrop(self.size)]
         else:
             steps = [transforms.Resize((self.size, self.size))]
         return transforms.Compose([*steps, transforms.ToArray()])(image)
