@@ -1,5 +1,6 @@
 """`load`: one door for all formats. The format is told by the content, never by the name of the file."""
 
+import errno
 import os
 import stat
 from typing import Any
@@ -66,8 +67,11 @@ def load(path: Path) -> Any:
 def _load(name: str) -> Any:
     if "\0" in name:
         raise BadFileError("a path has no null character")
-    if not stat.S_ISREG(os.stat(name).st_mode):  # before opening: to open a pipe is to wait for its writer
-        raise OSError("it is a folder or a device, not a file")
+    mode = os.stat(name).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):  # before opening: to open a pipe is to wait for its writer
+        raise OSError("it is a pipe or a device, not a file")
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         reader = Reader(file, size)
