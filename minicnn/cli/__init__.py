@@ -42,15 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a class name or path that the terminal has no letters for
+    name = "minicnn"
     try:
-        args = parser().parse_args(argv)
-    except SystemExit as end:  # --help, --version, or a bad option
-        return int(end.code or 0)
-    name = f"minicnn {args.command}"
-    try:
-        code = args.run(args)
+        try:
+            args = parser().parse_args(argv)
+            name = f"minicnn {args.command}"
+            code = args.run(args)
+        except SystemExit as end:  # --help, --version, or a bad option
+            code = int(end.code or 0)
         sys.stdout.flush()
-        return code or 0
+        return code
     except KeyboardInterrupt:
         return complain(name, "stopped", 130)
     except BrokenPipeError:  # minicnn … | head

@@ -160,10 +160,11 @@ class _Session:
         import minicnn
 
         count = sum(parameter.data.size for parameter in self.model.parameters())
+        threads = minicnn.get_num_threads()
         return (
             f"{self.recipe.model} ({count:,} parameters) on {self.recipe.data}: {len(self.source.train)} train, "
             f"{len(self.source.test)} test images of {len(self.source.view.classes)} classes; "
-            f"{minicnn.get_backend()}, {minicnn.get_num_threads()} threads"
+            f"{minicnn.get_backend()}, {threads} thread{'s' if threads > 1 else ''}"
         )
 
     def pictures(self) -> None:
