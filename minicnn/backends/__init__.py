@@ -30,7 +30,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     adaptive_avg_pool2d_forward(x, out_size) -> y
     adaptive_avg_pool2d_input_grad(dy, x_shape) -> dx
 
-    batch_norm_train_forward(x, weight, bias, eps) -> (y, mean, var)        x (N, C, L); var is the biased one
+    batch_norm_train_forward(x, weight, bias, eps) -> (y, mean, var)        x (N, C, L); mean and biased var in float64
     batch_norm_train_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
     batch_norm_eval_forward(x, mean, var, weight, bias, eps) -> y
     batch_norm_eval_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
@@ -60,7 +60,8 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     mse_loss_forward(x, target) -> losses                 mse_loss_backward(scale, x, target) -> dx
     bce_with_logits_forward(x, target) -> losses          bce_with_logits_backward(scale, x, target) -> dx
         logits (N, C, L); target int64 (N, L) or floating (N, C, L); losses, weights, scale (N, L): the unreduced loss,
-        what each position adds to the divisor of the mean, and the upstream gradient of each position
+        what each position adds to the divisor of the mean, and the upstream gradient of each position;
+        of mse and bce x and target have any one shape, and scale that shape too, or () for one number for all
 
     sgd_step, adam_step, rmsprop_step: see optim.py of the reference; lists of arrays, changed in place
 """
