@@ -47,16 +47,15 @@ def gradcam(model: Module, x: Array, layer: Module | str, target: int | None = N
         raise ValueError(f"gradcam: model must return (1, classes), got shape {short(logits.shape)}")
     twin.backward(_one_hot(logits, target))
     if "dy" not in seen or np.ndim(seen["y"]) != 4:
-        raise ValueError(
-            f"gradcam: layer must be one that the model runs, with an output (1, C, h, w), got {layer!r}"[:399]
-        )
+        kind = type(module).__name__
+        raise ValueError(f"gradcam: layer must be one that the model runs, with an output (1, C, h, w), got a {kind}")
     alpha = seen["dy"].mean(axis=(2, 3), keepdims=True)  # (1, C', 1, 1)
     heat = np.maximum((alpha * seen["y"]).sum(axis=1, keepdims=True), 0)  # (1, 1, h, w)
     return functional.interpolate(heat, size=image.shape[2:], mode="bilinear")[0][0, 0]
 
 
 def _name_of(model: Module, layer: Module | str) -> str:
-    names = {name: module for name, module in model.named_modules()}
+    names = dict(model.named_modules())
     if isinstance(layer, str):
         if layer not in names:
             raise ValueError(f"gradcam: layer must name a module of the model, got {short(layer)}")

@@ -67,7 +67,6 @@ def test_a_residual_network_is_traced(rng):
 def test_gradcam_is_the_formula_of_the_paper(rng, backend):
     model = network()
     x = rng.standard_normal((2, 8, 6))
-    seen = {}
     conv, linear = model[0], model[5]
     tensors = [torch.tensor(p.data) for p in (conv.weight, conv.bias, linear.weight, linear.bias)]
     seen = torch.relu(torch.nn.functional.conv2d(torch.tensor(x)[None], *tensors[:2], padding=1)).requires_grad_()
