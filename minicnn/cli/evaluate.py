@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from . import evaluate_weights
 from .options import add_data, add_json, add_machine, use_machine
 from .output import percent, print_json, table
+from .pretrained import RESNETS, add_subject
 from .recipe import Recipe
 from .sources import Source, full_name, open_source, open_test
 from .view import View
@@ -19,9 +21,10 @@ Array = np.ndarray
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "eval", help="measure a trained model",
-        description="Loss, top-1 and top-5 accuracy of a trained model on the test images of a data set.",
+        description="Loss, top-1 and top-5 accuracy of a trained model on the test images of a data set; of published "
+        "ResNets (--weights) on --data DIR, whose folders or file names begin with ImageNet's wnids.",
     )  # fmt: skip
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint of minicnn train, or its run folder")
+    add_subject(parser)
     add_data(parser)
     parser.add_argument(
         "--confusion", action="store_true",
@@ -39,10 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from .build import model_of
     from .view import view_of
 
+    use_machine(args)
+    if args.checkpoint in RESNETS:
+        return evaluate_weights.run(args)
+    if args.weights is not None:
+        raise ValueError(f"--weights: goes with {' or '.join(RESNETS)}; {args.checkpoint} has its own")
     path = find_checkpoint(args.checkpoint)
     state = load_checkpoint(path)
     view = view_of(state)
-    use_machine(args)
     source = test_source(args, state, view)
     logits, target = predict_all(model_of(state), source)
     figures = measure(logits, target)

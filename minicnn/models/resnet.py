@@ -3,6 +3,8 @@
 The names are the file format: published weights load by them.
 """
 
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -40,6 +42,7 @@ class BasicBlock(nn.Module):
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         # forward: y = relu(branch(x) + shortcut(x))
         with self.kept() as ctx:
+            dbranch: Any
             dbranch, dshortcut = F.add_backward(self.relu.backward(dy), ctx)
             if self.downsample is not None:
                 dshortcut = self.downsample.backward(dshortcut, need_dx=need_dx)

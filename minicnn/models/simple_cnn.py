@@ -1,5 +1,7 @@
 """The small network that everything here begins with."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import nn
@@ -55,7 +57,7 @@ class SimpleCNN(nn.Module):
         x = self.relu3(self.fc1(x))
         return self.fc2(x)
 
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: Any, need_dx: bool = True) -> Array | None:
         # the forward, read from its end
         dy = self.fc2.backward(dy)
         dy = self.fc1.backward(self.relu3.backward(dy))
