@@ -30,9 +30,9 @@ class Sequential(Module):
     def __init__(self, *modules: Any):
         super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
-            named = modules[0].items()
+            named = list(modules[0].items())
         else:
-            named = ((str(i), module) for i, module in enumerate(modules))
+            named = [(str(i), module) for i, module in enumerate(modules)]
         for name, module in named:
             self.add_module(name, required("Sequential", name, module))
 

@@ -64,7 +64,8 @@ class Conv2d(Module):
         reset(self.weight, self.bias)
 
     def forward(self, x: Array) -> Array:
-        padding, pad_ctx = self.padding, None
+        padding: Size | str = self.padding
+        pad_ctx = None
         if self.padding_mode != "zeros":
             x, pad_ctx = F.pad(x, self._margins(), self.padding_mode)
             padding = 0
@@ -76,7 +77,7 @@ class Conv2d(Module):
         # forward: y = conv2d(pad(x), weight, bias)
         with self.kept() as (ctx, pad_ctx):
             dx, dweight, dbias = F.conv2d_backward(dy, ctx, needs=(need_dx, *learning(self.weight, self.bias)))
-            if need_dx and pad_ctx is not None:
+            if dx is not None and pad_ctx is not None:
                 dx = F.pad_backward(dx, pad_ctx)
             learn(self.weight, dweight)
             learn(self.bias, dbias)
@@ -86,11 +87,11 @@ class Conv2d(Module):
         """(left, right, top, bottom) of a padding that is not zeros."""
         if self.padding == "valid":
             return 0, 0, 0, 0
-        if self.padding == "same":
-            height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size))
-            return width // 2, width - width // 2, height // 2, height - height // 2
-        height, width = self.padding
-        return width, width, height, height
+        if isinstance(self.padding, tuple):
+            height, width = self.padding
+            return width, width, height, height
+        height, width = (d * (k - 1) for d, k in zip(self.dilation, self.kernel_size))
+        return width // 2, width - width // 2, height // 2, height - height // 2
 
     def extra_repr(self) -> str:
         return described(self, {"padding": (0, 0), "dilation": (1, 1), "groups": 1})

@@ -67,9 +67,9 @@ def data(parameter: Parameter | None) -> Array | None:
     return None if parameter is None else parameter.data
 
 
-def learning(*parameters: Parameter | None) -> tuple[bool, ...]:
-    """Which of these want a gradient: those that are there and not frozen."""
-    return tuple(parameter is not None and parameter.requires_grad for parameter in parameters)
+def learning(weight: Parameter | None, bias: Parameter | None) -> tuple[bool, bool]:
+    """Which of the two want a gradient: those that are there and not frozen."""
+    return weight is not None and weight.requires_grad, bias is not None and bias.requires_grad
 
 
 def learn(parameter: Parameter | None, gradient: Array | None) -> None:

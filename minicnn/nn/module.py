@@ -30,9 +30,9 @@ import numpy as np
 from .. import backends
 from ..backends.settings import keeps_contexts
 from ..functional import check, door
-from . import state
 from .contexts import Kept, Run, backward_run, forward_run
 from .parameter import Parameter
+from .state import Differences, entries, load
 
 Array = np.ndarray
 
@@ -58,7 +58,7 @@ class Module:
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Array | None]
-    _modules: dict[str, "Module | None"]
+    _modules: dict[str, Any]  # Modules, or None
 
     def __init__(self) -> None:
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={})
@@ -77,8 +77,8 @@ class Module:
 
     # ---- forward and backward ----------------------------------------------------------------------------------
 
-    def forward(self, x: Any) -> Any:
-        """y of x."""
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """y of x (or of several inputs)."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def backward(self, dy: Any, need_dx: bool = True) -> Any:
@@ -327,9 +327,9 @@ class Module:
         >>> list(nn.BatchNorm2d(2).state_dict())
         ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
         """
-        return {name: np.array(array, order="C") for name, array in state.entries(self).items()}
+        return {name: np.array(array, order="C") for name, array in entries(self).items()}
 
-    def load_state_dict(self, source: Any, strict: bool = True) -> state.Differences:
+    def load_state_dict(self, state: Any, strict: bool = True) -> Differences:
         """Take parameters and buffers over from a state dict, or from a file that `minicnn.load` reads.
 
         Values are cast to the dtype of the parameter. `num_batches_tracked` may be missing. A `ValueError` names the
@@ -340,7 +340,7 @@ class Module:
         >>> nn.Linear(2, 2).load_state_dict({"bias": [1.0, 2.0]}, strict=False)
         Differences(missing_keys=['weight'], unexpected_keys=[])
         """
-        return state.load(self, source, check.flag("load_state_dict", "strict", strict))
+        return load(self, state, check.flag("load_state_dict", "strict", strict))
 
     # ---- copies and text ---------------------------------------------------------------------------------------
 
@@ -425,7 +425,7 @@ def _announced(backward: Callable) -> Callable:
         if self._in_backward:  # super().backward(dy) from a subclass
             return backward(self, dy, **wanted)
         outermost = backward_run.get() is None
-        token = backward_run.set(self._run) if outermost else None
+        token = backward_run.set(self._run if outermost else backward_run.get())
         self.__dict__["_in_backward"] = True
         for listener in door.listeners():
             listener.module_entered(self)
@@ -435,8 +435,7 @@ def _announced(backward: Callable) -> Callable:
             for listener in door.listeners():
                 listener.module_left(self)
             self.__dict__["_in_backward"] = False
-            if outermost:
-                backward_run.reset(token)
+            backward_run.reset(token)
         if outermost and self._run is not None and self._run is self._own_run:
             self._run.drop()  # what was skipped because nobody needed its gradient
         dx = dx if need_dx else None

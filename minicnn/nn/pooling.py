@@ -1,5 +1,7 @@
 """Pooling layers."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import functional as F
@@ -98,23 +100,21 @@ class AvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """The mean of each of output_size bins, an int or (height, width); None keeps a side.
+    """The mean of each of output_size bins, an int or (height, width), where None keeps a side.
 
     >>> import numpy as np
     >>> AdaptiveAvgPool2d(1)(np.arange(16.0).reshape(1, 4, 4))
     array([[[7.5]]])
     """
 
-    def __init__(self, output_size: int | tuple[int | None, int | None] | None):
+    def __init__(self, output_size: Any):
         super().__init__()
-        sides = output_size if isinstance(output_size, (tuple, list)) else (output_size,)
-        if len(sides) > 2 or (isinstance(output_size, (tuple, list)) and len(sides) != 2):
-            raise ValueError(
-                f"AdaptiveAvgPool2d: output_size must be an int, None or a pair of them, got {short(output_size)}"
-            )
-        for side in sides:
-            if side is not None:
-                check.integer("AdaptiveAvgPool2d", "output_size", side, 0)
+        name, is_pair = "AdaptiveAvgPool2d", isinstance(output_size, (tuple, list))
+        if is_pair and len(output_size) != 2:
+            raise ValueError(f"{name}: output_size must be an int or a pair of ints or None, got {short(output_size)}")
+        for side in output_size if is_pair else (output_size,):
+            if not (is_pair and side is None):
+                check.integer(name, "output_size", side, 0)
         self.output_size = output_size
 
     def forward(self, x: Array) -> Array:

@@ -45,7 +45,7 @@ def clip_grad_norm_(
     scale = np.minimum(max_norm / (norm + 1e-6), 1.0)  # NaN stays NaN
     if scale != 1.0:
         for parameter in active:
-            parameter.grad = parameter.grad * parameter.dtype.type(scale)  # type: ignore[operator]
+            parameter.grad = parameter.grad * parameter.dtype.type(scale)
     return norm
 
 

@@ -234,6 +234,7 @@ BAD = [
     (nn.AdaptiveAvgPool2d, (-1,), ValueError),
     (nn.AdaptiveAvgPool2d, ((1, 2, 3),), ValueError),
     (nn.AdaptiveAvgPool2d, ("all",), TypeError),
+    (nn.AdaptiveAvgPool2d, (None,), TypeError),
     (nn.LeakyReLU, ("a",), TypeError),
     (nn.GELU, ("erf",), ValueError),
     (nn.Softmax, (1.5,), TypeError),

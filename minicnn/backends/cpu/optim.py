@@ -42,57 +42,88 @@ def rmsprop_step(parameters, grads, squares, buffers, averages, lr, alpha, eps, 
         in_place(_rmsprop, p, g, (v, b, a), numbers)
 
 
+# A loop over one chunk is a kernel of its own, from 0 to the size of slices: then LLVM knows that no index is negative.
+# It runs a loop over vectors only where at most eight comparisons of addresses prove that no array that the loop writes
+# overlaps another: so the loops are cut until each writes few arrays.
+
+
 @kernel(parallel=True)
 def _sgd(p, g, b, numbers, nesterov, first):
-    lr, momentum, undamped, decay, sign = numbers
     for chunk in prange((p.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)):
-            step = sign * g[i]
-            if decay != 0:
-                step += decay * p[i]
-            if b.size > 0:
-                b[i] = step if first else momentum * b[i] + undamped * step
-                step = step + momentum * b[i] if nesterov else b[i]
-            p[i] -= lr * step
+        begin, end = chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)
+        _sgd_chunk(p[begin:end], g[begin:end], b[begin:end], numbers, nesterov, first)
+
+
+@kernel
+def _sgd_chunk(p, g, b, numbers, nesterov, first):
+    lr, momentum, undamped, decay, sign = numbers
+    if b.size == 0:
+        for i in range(p.size):
+            p[i] -= lr * gradient(p[i], g[i], sign, decay)
+        return
+    for i in range(p.size):
+        grad = gradient(p[i], g[i], sign, decay)
+        b[i] = grad if first else momentum * b[i] + undamped * grad
+        p[i] -= lr * (grad + momentum * b[i] if nesterov else b[i])
 
 
 @kernel(parallel=True)
 def _adam(p, g, m, v, v_max, numbers):
-    shrink, decay, one_beta1, beta2, one_beta2, lr, root_bias, eps, sign = numbers
     for chunk in prange((p.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)):
-            p[i] *= shrink
-            grad = sign * g[i]
-            if decay != 0:
-                grad += decay * p[i]
-            m[i] += one_beta1 * (grad - m[i])
-            v[i] = beta2 * v[i] + one_beta2 * grad * grad
-            square = v[i]
-            if v_max.size > 0:
-                if square > v_max[i] or np.isnan(square):
-                    v_max[i] = square
-                square = v_max[i]
-            p[i] -= lr * (m[i] / (np.sqrt(square) / root_bias + eps))
+        begin, end = chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)
+        _adam_chunk(p[begin:end], g[begin:end], m[begin:end], v[begin:end], v_max[begin:end], numbers)
+
+
+@kernel
+def _adam_chunk(p, g, m, v, v_max, numbers):
+    shrink, decay, one_beta1, beta2, one_beta2, lr, root_bias, eps, sign = numbers
+    for i in range(p.size):
+        p[i] *= shrink
+        grad = gradient(p[i], g[i], sign, decay)
+        m[i] += one_beta1 * (grad - m[i])
+        v[i] = beta2 * v[i] + one_beta2 * grad * grad
+    square = v
+    if v_max.size > 0:
+        square = v_max
+        for i in range(p.size):
+            v_max[i] = v[i] if v[i] > v_max[i] or np.isnan(v[i]) else v_max[i]
+    for i in range(p.size):
+        p[i] -= lr * (m[i] / (np.sqrt(square[i]) / root_bias + eps))
 
 
 @kernel(parallel=True)
 def _rmsprop(p, g, v, b, a, numbers):
-    lr, alpha, one_alpha, eps, decay, momentum, sign = numbers
     for chunk in prange((p.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)):
-            grad = sign * g[i]
-            if decay != 0:
-                grad += decay * p[i]
-            v[i] = alpha * v[i] + one_alpha * grad * grad
-            variance = v[i]
-            if a.size > 0:
-                a[i] += one_alpha * (grad - a[i])
-                variance -= a[i] * a[i]
-            step = grad / (np.sqrt(variance) + eps)
-            if b.size > 0:
-                b[i] = momentum * b[i] + step
-                step = b[i]
-            p[i] -= lr * step
+        begin, end = chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)
+        _rmsprop_chunk(p[begin:end], g[begin:end], v[begin:end], b[begin:end], a[begin:end], numbers)
+
+
+@kernel
+def _rmsprop_chunk(p, g, v, b, a, numbers):
+    lr, alpha, one_alpha, eps, decay, momentum, sign = numbers
+    step = np.empty_like(p)
+    for i in range(p.size):
+        grad = gradient(p[i], g[i], sign, decay)
+        v[i] = alpha * v[i] + one_alpha * grad * grad
+        step[i] = v[i]
+    if a.size > 0:
+        for i in range(p.size):
+            a[i] += one_alpha * (gradient(p[i], g[i], sign, decay) - a[i])
+            step[i] -= a[i] * a[i]
+    for i in range(p.size):
+        step[i] = gradient(p[i], g[i], sign, decay) / (np.sqrt(step[i]) + eps)
+    if b.size > 0:
+        for i in range(p.size):
+            b[i] = momentum * b[i] + step[i]
+            step[i] = b[i]
+    for i in range(p.size):
+        p[i] -= lr * step[i]
+
+
+@kernel
+def gradient(p, g, sign, decay):
+    """With sign −1 to maximise, and weight decay; without decay p counts nothing, be it infinite."""
+    return sign * g + decay * p if decay != 0 else sign * g
 
 
 def scalars(p, *numbers):
