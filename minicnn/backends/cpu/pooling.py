@@ -34,31 +34,33 @@ def _max_forward(x, y, indices, kernel, stride, padding, dilation):
     first_row, last_row = _ranges(H, oh, kh, stride[0], padding[0], dilation[0])
     earliest = _earliest(first, last, ow)  # tap column of the first pixel of a window, −1: there is none
     earliest_row = _earliest(first_row, last_row, oh)
-    rows = max(1, OUTPUTS // ow)
-    chunks = (oh + rows - 1) // rows
-    for task in prange(P * chunks):
-        plane = task // chunks
-        begin = task % chunks * rows
+    offsets = np.empty(kh * kw, np.int64)  # of each tap from the corner of the window, in pixels
+    for i in range(kh):
+        for j in range(kw):
+            offsets[i * kw + j] = i * dilation[0] * W + j * dilation[1]
+    rows = max(1, OUTPUTS // ow)  # of y a task, over the borders of planes
+    for task in prange((P * oh + rows - 1) // rows):
         tap = np.empty(ow, np.int32)  # the tap that holds the maximum so far, i·kw + j
-        for oy in range(begin, min(oh, begin + rows)):
-            best = y[plane, oy]
+        for row in range(task * rows, min(P * oh, (task + 1) * rows)):
+            plane, oy = row // oh, row % oh
+            best, place = y[plane, oy], indices[plane, oy]
             for ox in range(ow):
                 best[ox] = -np.inf
                 tap[ox] = earliest[ox] + earliest_row[oy] * kw
+            top = oy * stride[0] - padding[0]
             for i in range(kh):
                 if first_row[i] <= oy < last_row[i]:
-                    line = x[plane, oy * stride[0] - padding[0] + i * dilation[0]]
+                    line = x[plane, top + i * dilation[0]]
                     for j in range(kw):
                         _keep_larger(
                             line, j * dilation[1] - padding[1], stride[1], first[j], last[j], i * kw + j, best, tap
                         )
-            corner = (oy * stride[0] - padding[0]) * W - padding[1]
-            place = indices[plane, oy]
+            corner = top * W - padding[1]
             for ox in range(ow):
-                i = tap[ox] // kw
-                j = tap[ox] - i * kw
-                seen = earliest[ox] >= 0 and earliest_row[oy] >= 0
-                place[ox] = corner + ox * stride[1] + i * dilation[0] * W + j * dilation[1] if seen else -1
+                place[ox] = corner + ox * stride[1] + offsets[np.uintp(max(0, tap[ox]))]
+            for ox in range(ow):
+                if earliest[ox] < 0 or earliest_row[oy] < 0:
+                    place[ox] = -1
 
 
 @kernel
@@ -77,10 +79,10 @@ def _keep_larger_every(line, shift, stride, first, last, number, best, tap):
     code = np.int32(number)
     for ox in range(first, last):
         o = np.uintp(ox)  # unsigned: no test for a negative index, which would keep the loop from vectors
-        pixel = line[np.uintp(ox * stride + shift)]
-        better = pixel > best[o] or pixel != pixel
-        best[o] = pixel if better else best[o]
-        tap[o] = code if better else tap[o]
+        pixel, largest, number = line[np.uintp(ox * stride + shift)], best[o], tap[o]
+        better = (pixel > largest) | (pixel != pixel)
+        best[o] = pixel if better else largest
+        tap[o] = code if better else number
 
 
 def max_pool2d_input_grad(dy, indices, x_shape):
@@ -174,61 +176,74 @@ def _bins(size, count, dtype):
 def _mean_forward(x, out_size, rows, columns):
     x = canonical(x)
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
-    launch(_mean, _planes(x), _planes(y), *rows, *columns)
+    planes, rows, columns = _whole_as_row(_planes(x), rows, columns)
+    launch(_mean, planes, _planes(y), *rows, *columns)
     return y
 
 
-@kernel(parallel=True)
+def _whole_as_row(planes, rows, columns):
+    """One window over the whole plane: as a single long row, which is quicker to sum."""
+    P, H, W = planes.shape
+    if rows[0].size == 1 == columns[0].size and rows[1][0] - rows[0][0] == H and columns[1][0] - columns[0][0] == W:
+        zero, one = np.zeros(1, np.int64), np.ones(1, np.int64)
+        return planes.reshape(P, 1, H * W), (zero, one, rows[2]), (zero, one * (H * W), columns[2])
+    return planes, rows, columns
+
+
+@kernel(parallel=True, fast=True)
 def _mean(x, y, row_start, row_end, row_length, column_start, column_end, column_length):
     """Sum the rows of a window first, which are contiguous, then along the sum."""
-    P, _, W = x.shape
+    P, H, W = x.shape
     oh, ow = y.shape[1:]
-    rows = max(1, OUTPUTS // max(1, ow))
-    chunks = (oh + rows - 1) // rows
-    for task in prange(P * chunks):
-        plane = task // chunks
-        begin = task % chunks * rows
+    rows = max(1, OUTPUTS * max(1, oh) // (H * W))  # of y a task, over the borders of planes
+    for task in prange((P * oh + rows - 1) // rows):
         line = np.empty(W, x.dtype)
-        for p in range(begin, min(oh, begin + rows)):
+        for each in range(task * rows, min(P * oh, (task + 1) * rows)):
+            plane, p = each // oh, each % oh
             for column in range(W):
                 line[column] = x[plane, row_start[p], column]
             for row in range(row_start[p] + 1, row_end[p]):
+                source = x[plane, row]
                 for column in range(W):
-                    line[column] += x[plane, row, column]
+                    line[column] += source[column]
             for q in range(ow):
                 total = line[column_start[q]]
                 for column in range(column_start[q] + 1, column_end[q]):
-                    total += line[column]
+                    total += line[np.uintp(column)]
                 y[plane, p, q] = total / (row_length[p] * column_length[q])
 
 
 def _mean_input_grad(dy, x_shape, rows, columns):
     dy = canonical(dy)
     dx = np.empty(x_shape, dy.dtype)
-    launch(_mean_grad, _planes(dy), _planes(dx), *rows, *columns)
+    planes, rows, columns = _whole_as_row(_planes(dx), rows, columns)
+    launch(_mean_grad, _planes(dy), planes, *rows, *columns)
     return dx
 
 
-@kernel(parallel=True)
+@kernel(parallel=True, fast=True)
 def _mean_grad(dy, dx, row_start, row_end, row_length, column_start, column_end, column_length):
     """Spread a row of dy along the columns first, then add it to the rows of its windows."""
     P, H, W = dx.shape
     oh, ow = dy.shape[1:]
-    for plane in prange(P):
+    planes = max(1, OUTPUTS // (H * W))  # a task
+    for task in prange((P + planes - 1) // planes):
         line = np.empty(W, dy.dtype)
-        for row in range(H):
-            for column in range(W):
-                dx[plane, row, column] = 0
-        for p in range(oh):
-            for column in range(W):
-                line[column] = 0
-            for q in range(ow):
-                share = dy[plane, p, q] / (row_length[p] * column_length[q])
-                for column in range(column_start[q], column_end[q]):
-                    line[column] += share
-            for row in range(row_start[p], row_end[p]):
+        for plane in range(task * planes, min(P, (task + 1) * planes)):
+            for row in range(H):
                 for column in range(W):
-                    dx[plane, row, column] += line[column]
+                    dx[plane, row, column] = 0
+            for p in range(oh):
+                for column in range(W):
+                    line[column] = 0
+                for q in range(ow):
+                    share = dy[plane, p, q] / (row_length[p] * column_length[q])
+                    for column in range(column_start[q], column_end[q]):
+                        line[np.uintp(column)] += share
+                for row in range(row_start[p], row_end[p]):
+                    target = dx[plane, row]
+                    for column in range(W):
+                        target[column] += line[column]
 
 
 def _planes(x):

@@ -7,6 +7,8 @@ from .arrays import canonical
 from .cache import kernel
 from .threads import launch
 
+PIXELS = 8192  # a task, about
+
 
 def pad_forward(x, amounts, value):
     """x (P, H, W) with `value` around it, amounts = (left, right, top, bottom)."""
@@ -22,14 +24,22 @@ def pad_forward(x, amounts, value):
 def _pad_forward(x, y, top, left, value):
     P, H, W = x.shape
     height, width = y.shape[1:]
-    for task in prange(P * height):
-        plane, row = task // height, task % height
-        source = row - top
-        for column in range(width):
-            y[plane, row, column] = value
-        if 0 <= source < H:
-            for column in range(W):
-                y[plane, row, left + column] = x[plane, source, column]
+    rows = max(1, PIXELS // max(1, width))
+    for task in prange((P * height + rows - 1) // rows):
+        for each in range(task * rows, min(P * height, (task + 1) * rows)):
+            plane, row = each // height, each % height
+            target, source = y[plane, row], row - top
+            if 0 <= source < H:
+                line = x[plane, source]
+                for column in range(left):
+                    target[column] = value
+                for column in range(W):
+                    target[np.uintp(left + column)] = line[column]
+                for column in range(left + W, width):
+                    target[np.uintp(column)] = value
+            else:
+                for column in range(width):
+                    target[column] = value
 
 
 def pad_input_grad(dy, x_shape, amounts):
@@ -44,10 +54,13 @@ def pad_input_grad(dy, x_shape, amounts):
 @kernel(parallel=True)
 def _pad_input_grad(dy, dx, top, left):
     P, H, W = dx.shape
-    for task in prange(P * H):
-        plane, row = task // H, task % H
-        for column in range(W):
-            dx[plane, row, column] = dy[plane, top + row, left + column]
+    rows = max(1, PIXELS // max(1, W))
+    for task in prange((P * H + rows - 1) // rows):
+        for each in range(task * rows, min(P * H, (task + 1) * rows)):
+            plane, row = each // H, each % H
+            target, line = dx[plane, row], dy[plane, top + row]
+            for column in range(W):
+                target[column] = line[np.uintp(left + column)]
 
 
 def take2d_forward(x, rows, columns):
