@@ -404,12 +404,15 @@ def _inside_run(forward: Callable) -> Callable:
         run = _begin_run(self)
         token = forward_run.set(run)
         try:
-            return forward(self, *inputs, **options)
+            y = forward(self, *inputs, **options)
         except BaseException:
             run.drop()  # half a forward has no backward
             raise
         finally:
             forward_run.reset(token)
+        if self._own_run is not run:
+            run.drop()  # another thread has begun a forward of this root since: that one is now the last
+        return y
 
     return around
 

@@ -1,5 +1,7 @@
 """Contexts, freezing, hooks, listeners, and modules that users write."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,24 @@ def test_evaluating_in_a_loop_never_grows(backend, rng):
     with no_grad():
         model(image(rng))
     assert held(model) == 0
+
+
+def test_evaluating_in_several_threads_never_grows(rng):
+    model = cnn().eval()
+    x, results = image(rng), []
+    expected = model(x)
+
+    def work():
+        results.extend(np.array_equal(model(x), expected) for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 200
+    model(x)
+    assert held(model) == 5
 
 
 def test_the_gradient_is_that_of_the_last_forward(backend, rng):
