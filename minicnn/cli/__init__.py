@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import convert, doctor, evaluate, gradcheck, predict, summary, train, warmup
+from . import convert, doctor, evaluate, finetune, gradcheck, predict, summary, train, warmup
 from .output import complain
 
-COMMANDS = (train, evaluate, predict, summary, gradcheck, convert, warmup, doctor)
+COMMANDS = (train, finetune, evaluate, predict, summary, gradcheck, convert, warmup, doctor)
 
 
 class _Parser(argparse.ArgumentParser):

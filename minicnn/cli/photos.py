@@ -2,6 +2,7 @@
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,28 @@ def with_progress(batches: Any, what: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(batches, desc=what, unit="batch", leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty())
+
+
+def paths_of(dataset: Any) -> list[str]:
+    """The files of an `ImageFolder`, or of a part of one."""
+    if hasattr(dataset, "samples"):
+        return [path for path, _ in dataset.samples]
+    return [dataset.dataset.samples[i][0] for i in dataset.indices]
+
+
+def check_photos(paths: list[str]) -> None:
+    """Read every file ahead of a long run; `ValueError` that counts those that cannot be read and names the first."""
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        wrong = [problem for problem in pool.map(_problem, paths) if problem]
+    if wrong:
+        raise ValueError(f"{len(wrong)} of {len(paths)} images cannot be used: {wrong[0]}")
+
+
+def _problem(path: str) -> str | None:
+    from ..data import read_image
+
+    try:
+        read_image(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None

@@ -16,7 +16,7 @@ from .view import View
 Array = np.ndarray
 
 SHIFT = 0.08  # of the side: 1 pixel of 8, 2 of 28, 3 of 32
-TEST_BATCH = 256
+TEST_PIXELS = 1 << 20  # of a batch of test images, at most 256 of them: 20 of 224 x 224, or a ResNet takes gigabytes
 # Mean and standard deviation a channel of the training images, in [0, 1].
 STATISTICS = {
     "digits": ((0.3053,), (0.3760,)),
@@ -49,7 +49,8 @@ class Source:
         """The test images in batches, as they are."""
         from ..data import DataLoader
 
-        return DataLoader(self.test, TEST_BATCH, workers=self.workers)
+        size = max(1, min(256, TEST_PIXELS // self.view.size**2))
+        return DataLoader(self.test, size, workers=self.workers)
 
     @property
     def workers(self) -> int:
