@@ -4,7 +4,7 @@ import numba
 import numpy as np
 
 from ..settings import get_conv_algorithm
-from . import direct, implicit, winograd, winograd_grad
+from . import direct, implicit, implicit_grad, winograd, winograd_grad
 from .arrays import canonical
 
 DIRECT, IM2COL, WINOGRAD = "direct", "im2col", "winograd"
@@ -73,5 +73,5 @@ def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     algorithm = choose(weight_shape, stride, dilation, groups, x.dtype, _tiles(dy.shape[0], *dy.shape[2:]))
     if algorithm == WINOGRAD:
         return winograd_grad.weight_grad(dy, x, weight_shape, padding)
-    exact = direct if algorithm == DIRECT else implicit
+    exact = direct if algorithm == DIRECT else implicit_grad
     return exact.weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)

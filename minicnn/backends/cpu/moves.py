@@ -14,7 +14,11 @@ from .simd import I64, VECTOR_BYTES, Vectors, index
 
 
 @intrinsic
-def _copy_run(typingctx, out, at, count, x, start, stride, first, last):
+def copy_run(typingctx, out, at, count, x, start, stride, first, last):
+    """out[at + i] = x[start + i·stride] for first ≤ i < last, 0 for the other i < count; count ≥ 1.
+
+    Writes whole vectors: up to a vector less one element past the run is overwritten with anything.
+    """
     i64 = types.int64
     signature = types.void(out, i64, i64, x, i64, i64, i64, i64)
 
@@ -102,26 +106,18 @@ def _transpose_square(typingctx, out, out_at, out_row, x, x_at, x_row, rows, col
         high = [n + half for n in low]
         for _ in range(lanes.bit_length() - 1):  # a perfect shuffle of lines i and i + half, log2(lanes) times
             lines = [emit.shuffle(lines[i], lines[i + half], pick) for i in range(half) for pick in (low, high)]
+        filled = emit.between(0, rows)
         for j, line in enumerate(lines):
             with builder.if_then(builder.icmp_signed("<", index(j), columns)):
-                emit.store(line, emit.at(out, builder.mul(out_row, index(j))))
+                emit.masked_store(line, emit.at(out, builder.mul(out_row, index(j))), filled)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @kernel
-def copy_run(out, at, count, x, start, stride, first, last):
-    """out[at + i] = x[start + i·stride] for first ≤ i < last, 0 for the other i < count; count ≥ 1.
-
-    Writes whole vectors: up to a vector less one element past the run is overwritten with anything.
-    """
-    _copy_run(out, at, count, x, start, stride, first, last)
-
-
-@kernel
 def transpose(out, out_at, out_row, x, x_at, x_row, rows, columns):
-    """out[j·out_row + i] = x[i·x_row + j] for i < rows, j < columns, 0 for i up to a multiple of a vector."""
+    """out[j·out_row + i] = x[i·x_row + j] for i < rows, j < columns."""
     lanes = VECTOR_BYTES // out.itemsize
     for i in range(0, rows, lanes):
         for j in range(0, columns, lanes):
@@ -137,11 +133,10 @@ def _copy_run_python(out, at, count, x, start, stride, first, last):
 
 
 def _transpose_square_python(out, out_at, out_row, x, x_at, x_row, rows, columns):
-    lanes = VECTOR_BYTES // out.itemsize
     for j in range(columns):
-        for i in range(lanes):
-            out[out_at + j * out_row + i] = x[x_at + i * x_row + j] if i < rows else 0
+        for i in range(rows):
+            out[out_at + j * out_row + i] = x[x_at + i * x_row + j]
 
 
 if numba.config.DISABLE_JIT:
-    _copy_run, _transpose_square = _copy_run_python, _transpose_square_python
+    copy_run, _transpose_square = _copy_run_python, _transpose_square_python

@@ -22,3 +22,11 @@ def scratch(dtype, size: int) -> np.ndarray:
         first = -raw.ctypes.data % ALIGNMENT
         array = held[dtype] = raw[first : first + (size + 1024) * itemsize].view(dtype)
     return array
+
+
+def odd_lines(count: int, lanes: int) -> int:
+    """count rounded up to an odd number of vectors: rows of this length spread over all sets of the L1 cache.
+
+    Steps of a multiple of 4 KiB would put them all into one: the input transform of Winograd then takes 4 times as long.
+    """
+    return (-(-count // lanes) | 1) * lanes

@@ -18,8 +18,6 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from .cache import kernel
-
 # Processors with AVX-512 that NUMBA_CPU_NAME may name; Numba keeps the features of the host for a named processor.
 AVX512_NAMES = (
     "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake", "tigerlake", "rocketlake", "sapphirerapids",
@@ -46,32 +44,54 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 @intrinsic
-def _microkernel(typingctx, k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
+def tile_product(typingctx, k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
+    """C (rows, columns) = A (rows, k) · B (k, columns), or += where `accumulate`.
+
+    a, b, c are flat arrays of one dtype; `…_at` is where the block starts. Element (i, k) of A is i·a_row + k·a_step
+    further on, (k, j) of B k·b_step + j, (i, j) of C i·c_row + j. 1 ≤ rows ≤ MR, 1 ≤ columns ≤ NR, k ≥ 0. A row of B
+    is read in whole vectors: up to a vector less one element past `columns` must be readable.
+    """
     i64 = types.int64
     signature = types.void(i64, a, i64, i64, i64, b, i64, i64, c, i64, i64, i64, i64, types.boolean)
 
     def codegen(context, builder, signature, args):
         (k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate) = args
         kinds = signature.args
-        emit = _Tile(builder, kinds[1].dtype)
+        emit = Vectors(builder, kinds[1].dtype)
         a, b, c = (
             emit.start(context, *operand) for operand in ((kinds[1], a, a_at), (kinds[5], b, b_at), (kinds[8], c, c_at))
         )
-        a_rows = emit.row_pointers(a, a_row, rows)
-        done = builder.append_basic_block("done")
-        for vectors in range(NV, 0, -1):  # the body with as many vectors as the columns need
-            body, narrower = builder.append_basic_block(), builder.append_basic_block()
-            builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
-            builder.position_at_end(body)
-            tile = emit.products(vectors, k, a_rows, a_step, b, b_step)
-            emit.store_tile(tile, vectors, c, c_row, rows, columns, accumulate)
-            builder.branch(done)
-            builder.position_at_end(narrower)
-        builder.branch(done)
-        builder.position_at_end(done)
+        function = _tile_function(builder.module, kinds[1].dtype)
+        builder.call(function, [k, a, a_row, a_step, b, b_step, c, c_row, rows, columns, accumulate])
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _tile_function(module, dtype):
+    """The microkernel as a function of its own: emitted once a module, called with pointers."""
+    name = f"minicnn_tile_{dtype}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = ir.PointerType()
+    kinds = [I64, pointer, I64, I64, pointer, I64, pointer, I64, I64, I64, ir.IntType(1)]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    k, a, a_row, a_step, b, b_step, c, c_row, rows, columns, accumulate = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    emit = _Tile(builder, dtype)
+    a_rows = emit.row_pointers(a, a_row, rows)
+    for vectors in range(NV, 0, -1):  # the body with as many vectors as the columns need
+        body, narrower = builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
+        builder.position_at_end(body)
+        tile = emit.products(vectors, k, a_rows, a_step, b, b_step)
+        emit.store_tile(tile, vectors, c, c_row, rows, columns, accumulate)
+        builder.ret_void()
+        builder.position_at_end(narrower)
+    builder.ret_void()
+    return function
 
 
 class Vectors:
@@ -124,12 +144,13 @@ class Vectors:
 
     def between(self, first, last):
         """A mask of the lanes first ≤ lane < last."""
-        wide = ir.VectorType(I64, self.lanes)
+        wide = ir.VectorType(I32, self.lanes)
         lane = ir.Constant(wide, list(range(self.lanes)))
-        below = self.builder.icmp_signed("<", lane, self._splat(index(last), wide))
-        if isinstance(first, int) and first == 0:
-            return below
-        return self.builder.and_(below, self.builder.icmp_signed(">=", lane, self._splat(index(first), wide)))
+        mask = self.builder.icmp_signed("<", lane, self._splat(self.builder.trunc(index(last), I32), wide))
+        if not (isinstance(first, int) and first == 0):
+            low = self._splat(self.builder.trunc(index(first), I32), wide)
+            mask = self.builder.and_(mask, self.builder.icmp_signed(">=", lane, low))
+        return mask
 
     def masked_load(self, pointer, mask):
         """The lanes of the mask; the others are 0 and not touched in memory."""
@@ -215,7 +236,7 @@ class _Tile(Vectors):
                         self.masked_store(last_value, last_place, mask)
 
 
-def _microkernel_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
+def _tile_product_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
     """The same in NumPy, for NUMBA_DISABLE_JIT=1."""
     i, j, step = np.arange(rows)[:, None], np.arange(columns)[None, :], np.arange(k)
     with np.errstate(all="ignore"):
@@ -225,15 +246,4 @@ def _microkernel_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_ro
 
 
 if numba.config.DISABLE_JIT:
-    _microkernel = _microkernel_numpy
-
-
-@kernel
-def tile_product(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):
-    """C (rows, columns) = A (rows, k) · B (k, columns), or += where `accumulate`.
-
-    a, b, c are flat arrays of one dtype; `…_at` is where the block starts. Element (i, k) of A is i·a_row + k·a_step
-    further on, (k, j) of B k·b_step + j, (i, j) of C i·c_row + j. 1 ≤ rows ≤ MR, 1 ≤ columns ≤ NR, k ≥ 0. A row of B
-    is read in whole vectors: up to a vector less one element past `columns` must be readable.
-    """
-    _microkernel(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate)
+    tile_product = _tile_product_numpy

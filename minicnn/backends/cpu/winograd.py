@@ -15,7 +15,7 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .moves import transpose
-from .scratch import scratch
+from .scratch import odd_lines, scratch
 from .simd import MR, NR32, VECTOR_BYTES, tile_product
 from .threads import launch
 from .winograd_simd import LANES, input_tiles, output_tiles, weight_square
@@ -48,11 +48,6 @@ def strip_lanes(tiles_w):
     return min([n for n in LANES if n >= tiles_w], default=LANES[0])
 
 
-def odd_lines(count):
-    """count rounded up to an odd number of vectors, so that rows of this length spread over all sets of L1."""
-    return (-(-count // VECTOR) | 1) * VECTOR
-
-
 def _convolve(x, weight, bias, y, top, left, turned):
     F, C = weight.shape[:2]
     K, R = (F, C) if turned else (C, F)  # channels in and out
@@ -61,10 +56,8 @@ def _convolve(x, weight, bias, y, top, left, turned):
     blocks = -(-tiles // NR)
     blocks_held = max(1, min(blocks, V_BYTES // (36 * K * NR * 4)))
     rows_held = min(-(-R // ROWS) * ROWS, max(ROWS, U_BYTES // (36 * K * 4) // ROWS * ROWS))
-    u_row = odd_lines(min(R, rows_held) if turned else C)
-    # 36 entries of a tile are stored at once: steps of a multiple of 4 KiB would put them all into one set of L1
-    # (measured: the input transform then takes 4 times as long)
-    u_step, v_step = odd_lines(u_row * (F if turned else rows_held)), odd_lines(K * NR)
+    u_row = odd_lines(min(R, rows_held) if turned else C, VECTOR)
+    u_step, v_step = odd_lines(u_row * (F if turned else rows_held), VECTOR), odd_lines(K * NR, VECTOR)
     v_size, u_size = blocks_held * 36 * v_step, 36 * u_step
     own = 36 * M_STEP + 9 * VECTOR
     work = scratch(x.dtype, v_size + u_size + get_num_threads() * own)

@@ -13,10 +13,10 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .moves import transpose
-from .scratch import scratch
+from .scratch import odd_lines, scratch
 from .simd import MR, NR32, VECTOR_BYTES, tile_product
 from .threads import launch
-from .winograd import input_block, odd_lines, strip_lanes
+from .winograd import input_block, strip_lanes
 from .winograd_simd import dweight_square, dy_tiles
 
 VECTOR = VECTOR_BYTES // 4
@@ -35,9 +35,13 @@ def weight_grad(dy, x, weight_shape, padding):
     held = max(LEAST_HELD, HELD_BYTES // (36 * (C + F) * NR * 4))
     held = min(held, -(-tiles // NR)) * NR  # tiles
     rows = next((n for n in (32, 16) if F // n * -(-C // COLUMNS) >= 8), 8)  # filters a task
-    v_row, m_row = odd_lines(C), odd_lines(held)
-    v_step, m_step, u_step = odd_lines(held * v_row), odd_lines(F * m_row), odd_lines(rows * COLUMNS)
-    b_step = odd_lines(VECTOR * NR)
+    v_row, m_row = odd_lines(C, VECTOR), odd_lines(held, VECTOR)
+    v_step, m_step, u_step = (
+        odd_lines(held * v_row, VECTOR),
+        odd_lines(F * m_row, VECTOR),
+        odd_lines(rows * COLUMNS, VECTOR),
+    )
+    b_step = odd_lines(VECTOR * NR, VECTOR)
     own = 36 * max(u_step, b_step) + 2 * VECTOR * VECTOR
     m_first = 36 * v_step
     own_first = m_first + 36 * m_step
