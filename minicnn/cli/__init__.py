@@ -5,15 +5,16 @@ main(argv) -> exit code     0 done, 1 the answer is no (a gradient check that fa
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import convert, doctor, evaluate, finetune, gradcheck, predict, summary, train, warmup
+from . import convert, doctor, embed, evaluate, finetune, gradcheck, predict, similar, summary, train, warmup
 from .output import complain
 
-COMMANDS = (train, finetune, evaluate, predict, summary, gradcheck, convert, warmup, doctor)
+COMMANDS = (train, finetune, evaluate, predict, embed, similar, summary, gradcheck, convert, warmup, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a class name or path that the terminal has no letters for
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no advice on where its own cache should be
     name = "minicnn"
     try:
         try:

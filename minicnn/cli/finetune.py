@@ -211,13 +211,18 @@ class _Finetuning(_Session):
         logits, target = self._test_logits()
         matrix = confusion_matrix(logits.argmax(axis=1), target, len(classes))
         self.classes = class_report(matrix, classes)
-        self.folder.write_json("report.json", {**self.classes, "confusion": matrix.tolist()})
+        wrong, taken, sure = worst(logits, target)
+        files = paths_of(self.source.test)
+        listed = [
+            {"image": files[i], "class": classes[target[i]], "taken_for": classes[c], "probability": float(p)}
+            for i, c, p in zip(wrong, taken, sure)
+        ]
+        self.folder.write_json("report.json", {**self.classes, "confusion": matrix.tolist(), "worst": listed})
         if not plots.available():
             return
         title = f"{self.recipe.model} on {Path(self.recipe.data).name}"
         self.folder.write("curves.png", plots.curves(self.trainer.history, title))
         self.folder.write("confusion.png", plots.confusion(matrix, classes))
-        wrong, taken, sure = worst(logits, target)
         images = [self.source.test[int(i)][0] for i in wrong]
         shown = np.stack(images) if images else np.empty((0, 1, 1, 1), np.float32)
         sheet = plots.misclassified(shown, target[wrong], taken, sure, classes, len(target))

@@ -34,10 +34,10 @@ class Photos:
         return DataLoader(self, size, workers=min(4, os.cpu_count() or 1))
 
 
-def list_photos(folder: str) -> tuple[list[str], list[str], list[str]]:
+def list_photos(folder: str, parts: bool = True) -> tuple[list[str], list[str], list[str]]:
     """(paths, the name of the class of each, classes): of class folders, or of a flat folder without classes ("", []).
 
-    DIR/val (or test) is taken where DIR has such beside a train. `OSError` for no folder or no image.
+    parts: where DIR has train/ and val/ (or test/), the latter is taken instead of both. `OSError` for no folder or no image.
     """
     from ..data import ImageFolder
     from ..data.images import SUFFIXES
@@ -46,8 +46,9 @@ def list_photos(folder: str) -> tuple[list[str], list[str], list[str]]:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    train, test = folder_parts(root)
-    root = test or train
+    if parts:
+        train, test = folder_parts(root)
+        root = test or train
     if any(entry.is_dir() for entry in root.iterdir()):
         found = ImageFolder(root)
         return [path for path, _ in found.samples], [found.classes[i] for _, i in found.samples], found.classes
