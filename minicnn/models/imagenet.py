@@ -15,7 +15,7 @@ FILE = Path(__file__).with_name("imagenet_classes.tsv")
 class ImageNetClass(NamedTuple):
     """One of the 1000."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs
     wnid: str
     name: str
 
