@@ -37,7 +37,7 @@ class Photos:
 def list_photos(folder: str, parts: bool = True) -> tuple[list[str], list[str], list[str]]:
     """(paths, the name of the class of each, classes): of class folders, or of a flat folder without classes ("", []).
 
-    parts: where DIR has train/ and val/ (or test/), the latter is taken instead of both. `OSError` for no folder or no image.
+    parts: where DIR has train/ and val/ (or test/), the latter is taken. `OSError` for no folder or no image.
     """
     from ..data import ImageFolder
     from ..data.images import SUFFIXES

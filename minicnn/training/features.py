@@ -23,7 +23,7 @@ def backbone(model: Any) -> Any:
     """A copy of the model without its last layer: images (N, C, H, W) to features (N, F).
 
     >>> from minicnn import models
-    >>> backbone(models.resnet18())(np.zeros((1, 3, 32, 32), np.float32)).shape
+    >>> backbone(models.resnet18()).eval()(np.zeros((1, 3, 32, 32), np.float32)).shape
     (1, 512)
     """
     body = copy.deepcopy(model)

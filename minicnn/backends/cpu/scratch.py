@@ -27,6 +27,6 @@ def scratch(dtype, size: int) -> np.ndarray:
 def odd_lines(count: int, lanes: int) -> int:
     """count rounded up to an odd number of vectors: rows of this length spread over all sets of the L1 cache.
 
-    Steps of a multiple of 4 KiB would put them all into one: the input transform of Winograd then takes 4 times as long.
+    Steps of a multiple of 4 KiB put them all into one: the input transform of Winograd then takes 4 times as long.
     """
     return (-(-count // lanes) | 1) * lanes
