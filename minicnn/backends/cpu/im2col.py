@@ -16,12 +16,11 @@ def pack_columns(x, source, channel, taps_y, taps_x, grid, k_first, k_count, q_f
     oh, ow, stride_h, stride_w = grid
     n_first, rest = q_first // (oh * ow), q_first % (oh * ow)
     oy_first, ox_first = rest // ow, rest % ow
+    c, t = k_first // taps_y.size, k_first % taps_y.size
     for k in range(k_count):
-        c, t = (k_first + k) // taps_y.size, (k_first + k) % taps_y.size
         tap_y, tap_x = taps_y[t], taps_x[t]
         # outputs first ≤ ox < last read inside of the row
-        first = 0 if tap_x >= 0 else min(ow, (stride_w - 1 - tap_x) // stride_w)
-        last = max(first, min(ow, (W - tap_x + stride_w - 1) // stride_w)) if tap_x < W else first
+        first, last = min(ow, max(0, _ceil_div(-tap_x, stride_w))), max(0, min(ow, _ceil_div(W - tap_x, stride_w)))
         n, oy, ox = n_first, oy_first, ox_first
         to, end = out_at + k * out_row, out_at + k * out_row + q_count
         while to < end:
@@ -34,3 +33,12 @@ def pack_columns(x, source, channel, taps_y, taps_x, grid, k_first, k_count, q_f
             ox, oy = 0, oy + 1
             if oy == oh:
                 n, oy = n + 1, 0
+        t += 1
+        if t == taps_y.size:
+            t, c = 0, c + 1
+
+
+@kernel
+def _ceil_div(a, b):
+    """a / b rounded up; the common strides without a division."""
+    return a if b == 1 else (a + 1) >> 1 if b == 2 else -(-a // b)

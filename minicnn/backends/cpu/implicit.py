@@ -15,6 +15,7 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .im2col import pack_columns
+from .moves import spread_run
 from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
@@ -22,7 +23,7 @@ from .threads import launch
 PANELS = 4  # tiles side by side in a block of columns, which share a panel of the weights in L1
 HELD_BYTES = 4 << 20  # columns held at a time: they stay in L3
 CHUNK = 32  # rows of columns a packing task
-KC_BYTES = 200 << 10  # of a block of columns multiplied at a time: a fifth of a core's L2
+KC_BYTES = 400 << 10  # of a block of columns multiplied at a time, in a core's L2
 
 
 @lru_cache(maxsize=256)
@@ -45,15 +46,22 @@ def input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     # so dx[h] = Σ_i weight[i] · dy[(h + top − i·dilation) / stride], over the taps i that divide without rest
     H, W = x_shape[2:]
     dx = np.empty(x_shape, dy.dtype)
-    for (h, w), chosen, taps in phases(weight.shape[2:], stride, padding, dilation):
+    steps = phases(weight.shape[2:], stride, padding, dilation)
+    if any(chosen.size == 0 for _, chosen, _ in steps):  # a stride above the kernel: some pixels are never read
+        launch(_clear, dx.reshape(-1))
+    for (h, w), chosen, taps in steps:
         out_size = -(-(H - h) // stride[0]), -(-(W - w) // stride[1])
         if min(out_size) > 0 and chosen.size:
             filters = np.empty(weight.size // (weight.shape[2] * weight.shape[3]) * chosen.size, dy.dtype)
             launch(_filters_by_channel, weight.reshape(weight.shape[0], weight.shape[1], -1), chosen, groups, filters)
             product(dy, filters, None, dx, groups, taps, (*out_size, 1, 1), (h, w, *stride))
-        else:
-            dx[:, :, h :: stride[0], w :: stride[1]] = 0
     return dx
+
+
+@kernel(parallel=True)
+def _clear(x):
+    for chunk in prange((x.size + 16383) // 16384):
+        x[chunk * 16384 : (chunk + 1) * 16384] = 0
 
 
 @lru_cache(maxsize=256)
@@ -130,14 +138,14 @@ def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, pl
     for b0 in range(0, groups * per_group, held):
         b_count = min(held, groups * per_group - b0)
         for task in prange(b_count * chunks):
-            b, k = task // chunks, task % chunks * CHUNK
+            k, b = task // b_count * CHUNK, task % b_count
             g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
             pack_columns(
                 x, source, g * channels, taps_y, taps_x, grid, k, min(CHUNK, K - k), q, min(block, pixels - q),
                 work, (b * K + k) * row, row,
             )  # fmt: skip
         for task in prange(b_count * row_blocks):
-            b, f0 = task // row_blocks, task % row_blocks * rows
+            f0, b = task // b_count * rows, task % b_count  # the last block is small: each thread gets a share
             g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
             _multiply(
                 weight, bias, y, target, g * filters, (f0, min(filters, f0 + rows)), K, q, min(block, pixels - q),
@@ -186,13 +194,7 @@ def _scatter(tile, tile_at, tile_row, rows, count, y, y_at, target, grid, place,
         while j < count:
             run = min(count - j, grid[1] - ox)
             line = at + (first_y + oy * step_y) * W + first_x + ox * step_x
-            to, values = y[line : line + (run - 1) * step_x + 1], tile[tile_at + i * tile_row + j :]
-            if accumulate:
-                for t in range(run):
-                    to[t * step_x] += values[t]
-            else:
-                for t in range(run):
-                    to[t * step_x] = values[t]
+            spread_run(y, line, step_x, run, tile, tile_at + i * tile_row + j, accumulate)
             j += run
             oy, ox = oy + 1, 0
             if oy == grid[0]:

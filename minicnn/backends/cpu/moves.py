@@ -29,10 +29,17 @@ def copy_run(typingctx, out, at, count, x, start, stride, first, last):
         x = emit.start(context, signature.args[3], x, start)
 
         def side_by_side(i):
-            mask = emit.between(builder.sub(first, i), builder.sub(last, i))
-            return emit.masked_load(emit.at(x, i), mask)
+            return emit.load(emit.at(x, i))
+
+        def side_by_side_masked(i):
+            return emit.masked_load(emit.at(x, i), emit.between(builder.sub(first, i), builder.sub(last, i)))
 
         def every_second(i):
+            here = builder.mul(i, index(2))
+            halves = [emit.load(emit.at(x, p)) for p in (here, builder.add(here, index(emit.lanes)))]
+            return emit.shuffle(*halves, range(0, 2 * emit.lanes, 2))
+
+        def every_second_masked(i):
             i2, two = builder.mul(i, index(2)), index(2)
             low, high = builder.mul(first, two), builder.sub(builder.mul(last, two), index(1))
             halves = []
@@ -60,29 +67,100 @@ def copy_run(typingctx, out, at, count, x, start, stride, first, last):
                 result = builder.insert_element(result, value, bit)
             return result
 
-        def loop(read):
-            entry, body, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-            builder.branch(body)
-            builder.position_at_end(body)
-            i = builder.phi(I64)
-            i.add_incoming(index(0), entry)
-            emit.store(read(i), emit.at(out, i))
-            following = builder.add(i, index(emit.lanes))
-            i.add_incoming(following, builder.block)
-            builder.cbranch(builder.icmp_signed("<", following, count), body, after)
-            builder.position_at_end(after)
+        def loop(read, read_masked):
+            """Whole vectors inside of the run need no masks, which cost more than the copy."""
+
+            def body(i):
+                end = builder.add(i, index(emit.lanes))
+                inside = builder.and_(builder.icmp_signed("<=", first, i), builder.icmp_signed("<", end, last))
+                with builder.if_else(inside) as (whole, partly):
+                    with whole:
+                        emit.store(read(i), emit.at(out, i))
+                    with partly:
+                        emit.store(read_masked(i), emit.at(out, i))
+
+            _loop(emit, count, body)
 
         with builder.if_else(builder.icmp_signed("==", stride, index(1))) as (plain, strided):
             with plain:
-                loop(side_by_side)
+                loop(side_by_side, side_by_side_masked)
             with strided, builder.if_else(builder.icmp_signed("==", stride, index(2))) as (two, more):
                 with two:
-                    loop(every_second)
+                    loop(every_second, every_second_masked)
                 with more:
-                    loop(one_by_one)
+                    loop(one_by_one, one_by_one)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def spread_run(typingctx, out, at, stride, count, x, start, accumulate):
+    """out[at + i·stride] = x[start + i], or +=, for i < count. Reads whole vectors, past the run as well."""
+    i64 = types.int64
+    signature = types.void(out, i64, i64, i64, x, i64, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        out, at, stride, count, x, start, accumulate = args
+        emit = Vectors(builder, signature.args[0].dtype)
+        out = emit.start(context, signature.args[0], out, at)
+        x = emit.start(context, signature.args[4], x, start)
+        lanes = emit.lanes
+
+        def put(place, value, mask):
+            with builder.if_else(accumulate) as (add, overwrite):
+                with add:
+                    emit.masked_store(builder.fadd(emit.masked_load(place, mask), value), place, mask)
+                with overwrite:
+                    emit.masked_store(value, place, mask)
+
+        def side_by_side(i):
+            put(emit.at(out, i), emit.load(emit.at(x, i)), emit.between(0, builder.sub(count, i)))
+
+        def every_second(i):
+            value, left = emit.load(emit.at(x, i)), builder.mul(builder.sub(count, i), index(2))
+            even = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1, 0] * (lanes // 2))
+            for half in range(2):
+                spread = emit.shuffle(value, value, [half * lanes // 2 + lane // 2 for lane in range(lanes)])
+                mask = builder.and_(emit.between(0, builder.sub(left, index(half * lanes))), even)
+                put(emit.at(out, builder.add(builder.mul(i, index(2)), index(half * lanes))), spread, mask)
+
+        def one_by_one(i):
+            left = builder.sub(count, i)
+            for lane in range(lanes):
+                with builder.if_then(builder.icmp_signed("<", index(lane), left)):
+                    here = builder.add(i, index(lane))
+                    place = emit.at(out, builder.mul(here, stride))
+                    value = builder.load(emit.at(x, here), typ=emit.scalar)
+                    total = builder.fadd(builder.load(place, typ=emit.scalar), value)
+                    builder.store(builder.select(accumulate, total, value), place)
+
+        with builder.if_else(builder.icmp_signed("==", stride, index(1))) as (plain, strided):
+            with plain:
+                _loop(emit, count, side_by_side)
+            with strided, builder.if_else(builder.icmp_signed("==", stride, index(2))) as (two, more):
+                with two:
+                    _loop(emit, count, every_second)
+                with more:
+                    _loop(emit, count, one_by_one)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _loop(emit, count, body):
+    """Emits `for i in range(0, count, lanes): body(i)` for count ≥ 1."""
+    builder = emit.builder
+    entry, here, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+    builder.branch(here)
+    builder.position_at_end(here)
+    i = builder.phi(I64)
+    i.add_incoming(index(0), entry)
+    body(i)
+    following = builder.add(i, index(emit.lanes))
+    i.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, count), here, after)
+    builder.position_at_end(after)
 
 
 @intrinsic
@@ -132,6 +210,11 @@ def _copy_run_python(out, at, count, x, start, stride, first, last):
         out[at + i] = x[start + i * stride] if first <= i < last else 0
 
 
+def _spread_run_python(out, at, stride, count, x, start, accumulate):
+    for i in range(count):
+        out[at + i * stride] = out[at + i * stride] + x[start + i] if accumulate else x[start + i]
+
+
 def _transpose_square_python(out, out_at, out_row, x, x_at, x_row, rows, columns):
     for j in range(columns):
         for i in range(rows):
@@ -139,4 +222,4 @@ def _transpose_square_python(out, out_at, out_row, x, x_at, x_row, rows, columns
 
 
 if numba.config.DISABLE_JIT:
-    copy_run, _transpose_square = _copy_run_python, _transpose_square_python
+    copy_run, spread_run, _transpose_square = _copy_run_python, _spread_run_python, _transpose_square_python
