@@ -26,11 +26,11 @@ MAY_IMPORT = {
     "training": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random"},
     "inspect": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random"},
     "inference": {"models", "nn", "functional", "backends", "weights", "random"},
-    "cli": {
-        "training", "inspect", "inference", "models", "nn", "optim", "functional", "backends", "data", "weights",
-        "random",
-    },
+    "lab": {"inspect", "nn", "optim", "functional", "backends"},
 }  # fmt: skip
+# the rooms on top may use everything below them
+BELOW = set(MAY_IMPORT)
+MAY_IMPORT |= {"bench": BELOW, "lab": BELOW, "cli": BELOW | {"bench", "lab"}}
 
 
 def loaded_after(code, *names):
