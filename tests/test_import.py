@@ -30,7 +30,7 @@ MAY_IMPORT = {
 }  # fmt: skip
 # the rooms on top may use everything below them
 BELOW = set(MAY_IMPORT)
-MAY_IMPORT |= {"bench": BELOW, "lab": BELOW, "cli": BELOW | {"bench", "lab"}}
+MAY_IMPORT |= {"bench": BELOW, "cli": BELOW | {"bench"}}
 
 
 def loaded_after(code, *names):
