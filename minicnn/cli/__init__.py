@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import convert, doctor, embed, evaluate, finetune, gradcheck, predict, similar, summary, train, warmup
+from . import bench, convert, doctor, embed, evaluate, finetune, gradcheck, lab, predict, similar, summary, train, warmup
 from .output import complain
 
-COMMANDS = (train, finetune, evaluate, predict, embed, similar, summary, gradcheck, convert, warmup, doctor)
+COMMANDS = (train, finetune, evaluate, predict, embed, similar, summary, gradcheck, bench, lab, convert, warmup, doctor)
 
 
 class _Parser(argparse.ArgumentParser):
