@@ -62,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
         folder = RunFolder(_run_to_resume(args))
         state = load_run(folder.path, prefer=LAST)
         recipe = _recipe_to_resume(args, state)
+        if recipe.weights:
+            raise ValueError(f"{folder.path}: a run of minicnn finetune, which resumes it")
+        folder.tidy()
     args.backend = recipe.backend
     use_machine(args)
     session = _Session(recipe, args, folder, state)
@@ -86,6 +89,7 @@ class _Session:
         from .build import build_model, build_optimizer, build_schedule
         from .sources import open_source
 
+        self.began = time.perf_counter()
         self.recipe, self.args = recipe, args
         self.lines = sys.stderr if args.json else sys.stdout
         root = args.root or (state["root"] if state else None)
@@ -110,6 +114,7 @@ class _Session:
     def train(self) -> None:
         """The epochs that are missing, each followed by its checkpoint; then the pictures."""
         from ..training import Callback
+        from .ahead import compiling_ahead
 
         folder, state = self.folder, self.state
 
@@ -119,9 +124,9 @@ class _Session:
 
         self.trainer.callbacks.insert(0, Checkpoints())
         self.say(self.headline())
-        self.began = time.perf_counter()
         missing = self.recipe.epochs - len(self.trainer.history)
-        self.trainer.fit(self.train_batches, self.test_batches, epochs=max(0, missing))
+        with compiling_ahead(self.recipe, self.source.view):
+            self.trainer.fit(self.train_batches, self.test_batches, epochs=max(0, missing))
         self.pictures()
 
     def state(self) -> dict[str, Any]:
@@ -192,18 +197,22 @@ class _Session:
         history = self.trainer.history
         best = history.best()
         if args.json:
-            print_json(
-                {
-                    "run": str(self.folder.path),
-                    "settings": self.settings(),
-                    "history": list(history),
-                    "best": {"epoch": best + 1, **history[best]},
-                    "seconds": time.perf_counter() - self.began,
-                }
-            )
+            print_json(self.figures())
         self.say(f"best: epoch {best + 1}, test accuracy {percent(history[best]['val_accuracy'])}")
         written = sorted(path.name for path in self.folder.path.iterdir() if not path.name.startswith("."))
         self.say(f"{self.folder.path}: {', '.join(written)}")
+
+    def figures(self) -> dict[str, Any]:
+        """What --json prints."""
+        history = self.trainer.history
+        best = history.best()
+        return {
+            "run": str(self.folder.path),
+            "settings": self.settings(),
+            "history": list(history),
+            "best": {"epoch": best + 1, **history[best]},
+            "seconds": time.perf_counter() - self.began,
+        }
 
     def say(self, text: str) -> None:
         if not self.args.quiet:

@@ -57,6 +57,11 @@ class RunFolder:
         save_checkpoint(self.last, state)
         self.write("history.csv", History(state["history"]).csv().encode())
 
+    def tidy(self) -> None:
+        """Remove what a process that was killed while it wrote has left."""
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def write(self, name: str, content: bytes) -> None:
         write_whole(self.path / name, content)
 
