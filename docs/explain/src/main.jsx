@@ -1,0 +1,168 @@
+// The page of `minicnn explain`: the network on the left, one layer and one number of it on the right.
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import { channelsOf, gridOf, largest, unpack } from "./data.js";
+import { Detail } from "./details.jsx";
+import { Statistics, V, print } from "./format.jsx";
+import { Graph } from "./graph.jsx";
+import { BigMap, Maps } from "./maps.jsx";
+import { Step } from "./step.jsx";
+
+const PURPOSE = {
+  input: "the image, normalised", conv2d: "convolution: each filter slides over all channels", relu: "max(x, 0)", max_pool2d: "the largest value of each window",
+  avg_pool2d: "the mean of each window", adaptive_avg_pool2d: "the mean of each region", batch_norm: "each channel to mean 0 and variance 1, then scaled and shifted",
+  linear: "every output is a weighted sum of all inputs", flatten: "maps become one row of numbers", add: "a branch and its shortcut meet", cross_entropy: "softmax and the loss",
+};
+
+// Where the largest |dy · y| is: the place a layer opens with.
+function start(node) {
+  const { y, dy } = node.names;
+  if (node.open) return node.open[0];
+  if (y.shape.length < 2) return [0];
+  let best = 0, most = -1;
+  if (y.dense) {
+    for (let i = 0; i < y.size; i++) {
+      const v = Math.abs(y.at(i) * (dy?.at(i) ?? 1));
+      if (v > most) [most, best] = [v, i];
+    }
+  }
+  if (y.shape.length !== 4) return [best];
+  if (!y.dense) return [channelsOf(y)[0], 0, 0];
+  const [, , H, W] = y.shape;
+  return [Math.floor(best / (H * W)), Math.floor(best / W) % H, best % W];
+}
+
+function App({ page }) {
+  const first = Math.max(0, page.nodes.findIndex((node) => node.operation === "conv2d"));
+  const [chosen, setChosen] = useState(first);
+  const [places, setPlaces] = useState({});
+  const [what, setWhat] = useState("y");
+  const node = page.nodes[chosen];
+  const place = places[chosen] ?? start(node);
+  const setPlace = (next) => setPlaces({ ...places, [chosen]: next });
+  return (
+    <>
+      <Head page={page} />
+      <div class="body">
+        <Graph nodes={page.nodes} chosen={chosen} choose={setChosen} />
+        <main>
+          <Layer key={chosen} page={page} node={node} place={place} setPlace={setPlace} what={what} setWhat={setWhat} />
+          <Step page={page} />
+          <footer class="note">
+            {page.whole ? `All ${page.values.toLocaleString("en")} numbers of this run are on the page.` : "The numbers of this run are too many for one page: each layer has a few open places (outlined) with all their numbers, exact; other places only in the pictures, which have 8 bits."}{" "}
+            Numbers are printed to five significant digits; sums marked “here” are added up by the page, all others are the engine's.
+          </footer>
+        </main>
+      </div>
+    </>
+  );
+}
+
+function Head({ page }) {
+  const top = page.classes.map((_, c) => c).sort((a, b) => page.probabilities.at(b) - page.probabilities.at(a)).slice(0, 3);
+  return (
+    <header>
+      <Picture array={page.picture} />
+      <div>
+        <h1>{page.model}: one image, forward and backward</h1>
+        <p>
+          {top.map((c, i) => <>{i ? ", " : "found: "}<b>{page.classes[c]}</b> <V a={page.probabilities} i={c} /></>)}. Loss <b><V a={page.nodes.at(-1).names.y} i={0} /></b> for the
+          target <b>{page.classes[page.target]}</b>{page.given ? "" : " (the class it found: none was given)"}; {page.training ? "in training mode" : "in evaluation mode"}.
+        </p>
+      </div>
+    </header>
+  );
+}
+
+function Picture({ array }) {
+  const [channels, height, width] = array.shape;
+  const draw = (canvas) => {
+    if (!canvas) return;
+    canvas.width = width;
+    canvas.height = height;
+    const picture = new ImageData(width, height);
+    const n = width * height;
+    for (let i = 0; i < n; i++) {
+      for (let c = 0; c < 3; c++) picture.data[4 * i + c] = 255 * array.at((channels === 3 ? c : 0) * n + i);
+      picture.data[4 * i + 3] = 255;
+    }
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+  };
+  return <canvas class="photo" ref={draw} role="img" aria-label="the image" />;
+}
+
+function Layer({ page, node, place, setPlace, what, setWhat }) {
+  const { y, dy } = node.names;
+  const array = what === "dy" && dy && dy.size === y.size ? dy : y;
+  const maps = y.shape.length === 4;
+  const loss = y.size === 1;
+  const [channel, setChannel] = useState(maps ? place[0] : 0);
+  const shown = maps ? channel : 0;
+  const label = array === dy ? "gradient ∂loss/∂y" : "output y";
+  const at = maps && place[0] === shown ? place.slice(1) : maps ? null : [Math.floor(place[0] / gridOf(y)[1]), place[0] % gridOf(y)[1]];
+  const pick = (row, column) => setPlace(maps ? [shown, row, column] : [row * gridOf(y)[1] + column]);
+  const chooseChannel = (c) => {
+    setChannel(c);
+    const there = node.open?.find((o) => o[0] === c);
+    if (!node.open) setPlace([c, place[1], place[2]]);
+    else if (there) setPlace(there);
+  };
+  const set = (axis, value) => {
+    const limit = y.shape[axis + 1];
+    if (!Number.isInteger(value) || value < 0 || value >= limit) return;
+    const next = [...place];
+    next[axis] = value;
+    if (maps && axis === 0) setChannel(value);
+    setPlace(next);
+  };
+  const axes = maps ? ["channel", "row", "column"] : ["unit"];
+  return (
+    <section id="layer" aria-labelledby="layer-title">
+      <h2 id="layer-title">
+        {node.operation.replaceAll("_", " ")} {node.module !== "loss" && node.module && <code>{node.module}</code>}
+        <small>{PURPOSE[node.operation] ?? ""}</small>
+      </h2>
+      {!loss && (
+        <>
+          <div class="row">
+            <div class="switch" role="group" aria-label="what the maps show">
+              <button aria-pressed={array === y} id="show-y" onClick={() => setWhat("y")}>feature maps y</button>
+              <button aria-pressed={array === dy} id="show-dy" disabled={!dy} onClick={() => setWhat("dy")}>gradients dy</button>
+            </div>
+            <Statistics of={array === dy ? node.dy : node.y} title={`${label}, ${node.shape.join(" × ")}`} />
+          </div>
+          <div class="sides maps-side">
+            <div>
+              <BigMap array={array} channel={shown} place={at} choose={pick} open={node.open} label={`${label}${maps ? `, channel ${shown}` : ""}`} id="big-map" />
+              {node.open ? (
+                <div class="row open-list" role="group" aria-label="places with all their numbers">
+                  {node.open.map((o) => <button aria-pressed={o.join() === place.join()} onClick={() => { setChannel(o[0]); setPlace(o); }}>[{o.join(", ")}]</button>)}
+                </div>
+              ) : (
+                <div class="row place">
+                  {axes.map((axis, k) => (
+                    <label>{axis} <input type="number" id={`at-${axis}`} min="0" max={y.shape[k + 1] - 1} value={place[k]} onInput={(e) => set(k, e.currentTarget.valueAsNumber)} /></label>
+                  ))}
+                </div>
+              )}
+              {!maps && <p class="note">{y.size} units, row by row; full colour is ±{print(largest(array))}.</p>}
+            </div>
+            <Maps array={array} channel={shown} choose={chooseChannel} what={label} />
+          </div>
+        </>
+      )}
+      <Detail page={page} node={node} place={place} />
+    </section>
+  );
+}
+
+unpack().then((page) => {
+  document.title = `${page.model}: minicnn explain`;
+  const root = document.getElementById("app");
+  root.textContent = "";
+  render(<App page={page} />, root);
+  root.dataset.ready = "true";
+}).catch((problem) => {
+  document.getElementById("app").textContent = `This page cannot be shown: ${problem}`;
+  throw problem;
+});
