@@ -4,10 +4,9 @@
 
     loop 5  over N in blocks of NC: the packed block of B stays in L3
     loop 4  over K in blocks of KC: pack B (KC, NC) into panels of NR columns          parallel over panels
-    loop 3  over M in blocks of MC, and over groups of panels of B                      parallel
-              A that does not lie along k is packed (MC, KC) into L2
-    loop 2  over the panels of B                                                       each from L2 or L3 …
-    loop 1  over MR rows of A                                                          … used for all rows
+    loop 3  over M in blocks of MC, and over groups of panels: pack A (MC, KC) to L2    parallel
+    loop 2  over the panels of a group: KC · NR of B, three quarters of L1
+    loop 1  over MR rows of A
     the microkernel: MR × NR of C in registers, over k
 
 The k loop must not be parallel: the order of the sum, and so its bits, would depend on the threads.
@@ -24,8 +23,9 @@ from .scratch import scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
 
-MC, KC, NC = 96, 256, 3072
+MC, KC, NC = 96, 192, 3072
 GROUP = 8  # panels of B a task
+A_ROW = KC + 16  # an odd number of cache lines
 
 
 def gemm(a, b, out=None):
@@ -37,7 +37,7 @@ def gemm(a, b, out=None):
     (a, a_row, a_step), (b, b_step, b_column) = _flat(a), _flat(b)
     nr = NV * VECTOR_BYTES // c.itemsize
     packed_b = min(KC, K) * (-(-min(NC, N) // nr) * nr)
-    size = packed_b + get_num_threads() * MC * (KC + 16)
+    size = packed_b + get_num_threads() * MC * A_ROW
     launch(
         _gemm,
         (M, N, K),
@@ -68,6 +68,7 @@ def _flat(matrix):
 
 @kernel(parallel=True)
 def _gemm(sizes, a, a_row, a_step, b, b_step, b_column, c, add, nr, packed_b, work):
+    """Loops 5, 4 and 3. One prange serves packing and multiplying: each costs 0.4 s to compile."""
     M, N, K = sizes
     for j0 in range(0, N, NC):
         n = min(NC, N - j0)
@@ -75,44 +76,37 @@ def _gemm(sizes, a, a_row, a_step, b, b_step, b_column, c, add, nr, packed_b, wo
         groups = (panels + GROUP - 1) // GROUP
         for k0 in range(0, K, KC):
             k = min(KC, K - k0)
-            for panel in prange(panels):
-                _pack_panel(
-                    b,
-                    k0 * b_step + (j0 + panel * nr) * b_column,
-                    b_step,
-                    b_column,
-                    k,
-                    min(nr, n - panel * nr),
-                    work,
-                    panel * k * nr,
-                    nr,
-                )
-            for task in prange((M + MC - 1) // MC * groups):
-                i0, first = task // groups * MC, task % groups * GROUP
-                m = min(MC, M - i0)
-                block, block_at, block_row = a, i0 * a_row + k0 * a_step, a_row
-                if a_step != 1:
-                    block, block_at, block_row = work, packed_b + numba.get_thread_id() * MC * (KC + 16), KC + 16
-                    _pack_rows(a, i0 * a_row + k0 * a_step, a_step, m, k, block, block_at, block_row)
-                for panel in range(first, min(panels, first + GROUP)):
-                    j = panel * nr
-                    for i in range(0, m, MR):
-                        tile_product(
-                            k,
-                            block,
-                            block_at + i * block_row,
-                            block_row,
-                            1,
-                            work,
-                            panel * k * nr,
-                            nr,
-                            c,
-                            (i0 + i) * N + j0 + j,
-                            N,
-                            min(MR, m - i),
-                            min(nr, n - j),
-                            add or k0 > 0,
-                        )
+            for phase in range(2):
+                tasks = (panels, (M + MC - 1) // MC * groups)[phase]
+                for task in prange(tasks):
+                    if phase == 0:
+                        b_at, columns = k0 * b_step + (j0 + task * nr) * b_column, min(nr, n - task * nr)
+                        _pack_panel(b, b_at, b_step, b_column, k, columns, work, task * k * nr, nr)
+                    else:
+                        i0, first = task // groups * MC, task % groups * GROUP
+                        own = packed_b + numba.get_thread_id() * MC * A_ROW
+                        _multiply(
+                            a, i0 * a_row + k0 * a_step, a_row, a_step, min(MC, M - i0), k, first * nr,
+                            min(n, (first + GROUP) * nr), c, i0 * N + j0, N, add or k0 > 0, nr, work, own,
+                        )  # fmt: skip
+
+
+@kernel
+def _multiply(a, a_at, a_row, a_step, m, k, j_first, j_last, c, c_at, c_row, add, nr, work, own):
+    """Loops 2 and 1: a block of A times panels of the packed B."""
+    if a_step != 1:
+        transpose(work, own, A_ROW, a, a_at, a_step, k, m)
+        a, a_at, a_row = work, own, A_ROW
+    elif j_last - j_first > 2 * nr:  # used often enough: rows close together, in few pages
+        for i in range(m):
+            copy_run(work, own + i * A_ROW, k, a, a_at + i * a_row, 1, 0, k)
+        a, a_at, a_row = work, own, A_ROW
+    for j in range(j_first, j_last, nr):
+        for i in range(0, m, MR):  # (i, k) @ (k, j) -> (i, j)
+            tile_product(
+                k, a, a_at + i * a_row, a_row, 1, work, j * k, nr,
+                c, c_at + i * c_row + j, c_row, min(MR, m - i), min(nr, j_last - j), add,
+            )  # fmt: skip
 
 
 @kernel
@@ -123,9 +117,3 @@ def _pack_panel(b, b_at, b_step, b_column, k, columns, out, out_at, nr):
             copy_run(out, out_at + i * nr, columns, b, b_at + i * b_step, 1, 0, columns)
     else:
         transpose(out, out_at, nr, b, b_at, b_column, columns, k)
-
-
-@kernel
-def _pack_rows(a, a_at, a_step, rows, k, out, out_at, out_row):
-    """out (rows, k) = a block of A that lies along its columns; now its rows lie along k."""
-    transpose(out, out_at, out_row, a, a_at, a_step, k, rows)

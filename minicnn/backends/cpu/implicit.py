@@ -130,27 +130,30 @@ def product(x, weight, bias, y, groups, taps, grid, place):
 
 @kernel(parallel=True)
 def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, place, plan, work):
+    """Packs and multiplies blocks of columns. The last may be small: neighbouring tasks are of different blocks."""
     groups, channels, filters, pixels = sizes
     block, row, held, rows, _, nr = plan
     K = channels * taps_y.size
-    chunks, row_blocks = (K + CHUNK - 1) // CHUNK, (filters + rows - 1) // rows
     per_group = (pixels + block - 1) // block
     for b0 in range(0, groups * per_group, held):
         b_count = min(held, groups * per_group - b0)
-        for task in prange(b_count * chunks):
-            k, b = task // b_count * CHUNK, task % b_count
-            g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
-            pack_columns(
-                x, source, g * channels, taps_y, taps_x, grid, k, min(CHUNK, K - k), q, min(block, pixels - q),
-                work, (b * K + k) * row, row,
-            )  # fmt: skip
-        for task in prange(b_count * row_blocks):
-            f0, b = task // b_count * rows, task % b_count  # the last block is small: each thread gets a share
-            g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
-            _multiply(
-                weight, bias, y, target, g * filters, (f0, min(filters, f0 + rows)), K, q, min(block, pixels - q),
-                grid, place, plan, work, b * K * row, held * K * row + numba.get_thread_id() * MR * nr,
-            )  # fmt: skip
+        for phase in range(2):
+            tasks = b_count * ((K + CHUNK - 1) // CHUNK, (filters + rows - 1) // rows)[phase]
+            for task in prange(tasks):
+                part, b = task // b_count, task % b_count
+                g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
+                if phase == 0:
+                    k = part * CHUNK
+                    pack_columns(
+                        x, source, g * channels, taps_y, taps_x, grid, k, min(CHUNK, K - k), q, min(block, pixels - q),
+                        work, (b * K + k) * row, row,
+                    )  # fmt: skip
+                else:
+                    _multiply(
+                        weight, bias, y, target, g * filters, (part * rows, min(filters, part * rows + rows)), K,
+                        q, min(block, pixels - q), grid, place, plan, work, b * K * row,
+                        held * K * row + numba.get_thread_id() * MR * nr,
+                    )  # fmt: skip
 
 
 @kernel

@@ -50,52 +50,81 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
 
 @kernel(parallel=True)
 def _weight_grad(dy, x, source, dweight, sizes, taps_y, taps_x, grid, plan, work):
+    """Packs and multiplies blocks of pixels in turn, and adds the parts up after the last."""
     groups, channels, filters, pixels = sizes
-    held, row, dy_row, parts, nr = plan
-    K, P = channels * taps_y.size, grid[0] * grid[1]
-    blocks = (pixels + PIXELS - 1) // PIXELS
+    held, _, _, parts, nr = plan
+    K, blocks = channels * taps_y.size, (pixels + PIXELS - 1) // PIXELS
     k_blocks, f_blocks = (K + ROWS - 1) // ROWS, (filters + nr - 1) // nr
-    dy_first = held * K * row
-    sums = dy_first + held * PIXELS * dy_row
     for g in range(groups):
         for b0 in range(0, blocks, held):
             b_count = min(held, blocks - b0)
-            for task in prange(b_count * (k_blocks + 1)):
-                b, k = task // (k_blocks + 1), task % (k_blocks + 1) * ROWS
-                q = (b0 + b) * PIXELS
-                q_count = min(PIXELS, pixels - q)
-                if k < K:
-                    pack_columns(
-                        x, source, g * channels, taps_y, taps_x, grid, k, min(ROWS, K - k), q, q_count,
-                        work, (b * K + k) * row, row,
-                    )  # fmt: skip
-                else:
-                    _transpose_dy(
-                        dy, groups * filters, g * filters, filters, P, q, q_count,
-                        work, dy_first + b * PIXELS * dy_row, dy_row,
-                    )  # fmt: skip
-            for task in prange(parts * k_blocks * f_blocks):
-                part, rest = task // (k_blocks * f_blocks), task % (k_blocks * f_blocks)
-                k0, f = rest // f_blocks * ROWS, rest % f_blocks * nr
-                first, last = b_count * part // parts, b_count * (part + 1) // parts
-                for b in range(first, max(last, first + 1)):
-                    # an empty part (b = last) still begins with zeros
-                    q_count = min(PIXELS, pixels - (b0 + b) * PIXELS) if b < last else 0
-                    for k in range(k0, min(K, k0 + ROWS), MR):  # (k, P) @ (P, f) -> (k, f)
-                        tile_product(
-                            q_count, work, (b * K + k) * row, row, 1, work, dy_first + b * PIXELS * dy_row + f, dy_row,
-                            work, sums + (part * K + k) * filters + f, filters,
-                            min(MR, K - k), min(nr, filters - f), b0 > 0 or b > first,
-                        )  # fmt: skip
-        for k in prange(K):
-            total = work[sums + k * filters : sums + (k + 1) * filters]
-            for part in range(1, parts):
-                more = work[sums + (part * K + k) * filters : sums + (part * K + k + 1) * filters]
-                for f in range(filters):
-                    total[f] += more[f]
-        for chunk in prange((filters + 15) // 16):
-            f = chunk * 16
-            transpose(dweight, (g * filters + f) * K, K, work, sums + f, filters, K, min(16, filters - f))
+            finish = (filters + 15) // 16 if b0 + held >= blocks else 0
+            for phase in range(3):
+                tasks = (b_count * (k_blocks + 1), parts * k_blocks * f_blocks, finish)[phase]
+                for task in prange(tasks):
+                    if phase == 0:
+                        _pack(task, dy, x, source, g, b0, sizes, taps_y, taps_x, grid, plan, work)
+                    elif phase == 1:
+                        _multiply(task, K, b0, b_count, sizes, plan, work)
+                    else:
+                        _finish(task * 16, K, g, sizes, plan, work, dweight)
+
+
+@kernel
+def _pack(task, dy, x, source, g, b0, sizes, taps_y, taps_x, grid, plan, work):
+    """One block of pixels: ROWS rows of columns, or dyᵀ."""
+    groups, channels, filters, pixels = sizes
+    held, row, dy_row, _, _ = plan
+    K = channels * taps_y.size
+    k_blocks = (K + ROWS - 1) // ROWS
+    b, k = task // (k_blocks + 1), task % (k_blocks + 1) * ROWS
+    q = (b0 + b) * PIXELS
+    q_count = min(PIXELS, pixels - q)
+    if k < k_blocks * ROWS:
+        pack_columns(
+            x, source, g * channels, taps_y, taps_x, grid, k, min(ROWS, K - k), q, q_count,
+            work, (b * K + k) * row, row,
+        )  # fmt: skip
+    else:
+        to = held * K * row + b * PIXELS * dy_row
+        _transpose_dy(dy, groups * filters, g * filters, filters, grid[0] * grid[1], q, q_count, work, to, dy_row)
+
+
+@kernel
+def _multiply(task, K, b0, b_count, sizes, plan, work):
+    """Adds one part of the held pixels to ROWS × NR sums of dweightᵀ."""
+    _, _, filters, pixels = sizes
+    held, row, dy_row, parts, nr = plan
+    k_blocks, f_blocks = (K + ROWS - 1) // ROWS, (filters + nr - 1) // nr
+    part, rest = task // (k_blocks * f_blocks), task % (k_blocks * f_blocks)
+    k0, f = rest // f_blocks * ROWS, rest % f_blocks * nr
+    dy_first = held * K * row
+    sums = dy_first + held * PIXELS * dy_row
+    first, last = b_count * part // parts, b_count * (part + 1) // parts
+    for b in range(first, max(last, first + 1)):
+        q_count = min(PIXELS, pixels - (b0 + b) * PIXELS) if b < last else 0  # an empty part begins with zeros too
+        for k in range(k0, min(K, k0 + ROWS), MR):  # (k, P) @ (P, f) -> (k, f)
+            tile_product(
+                q_count, work, (b * K + k) * row, row, 1, work, dy_first + b * PIXELS * dy_row + f, dy_row,
+                work, sums + (part * K + k) * filters + f, filters,
+                min(MR, K - k), min(nr, filters - f), b0 > 0 or b > first,
+            )  # fmt: skip
+
+
+@kernel
+def _finish(f, K, g, sizes, plan, work, dweight):
+    """Adds the parts in order and transposes the sums of filters from f into dweight."""
+    filters = sizes[2]
+    held, row, dy_row, parts, _ = plan
+    f_count = min(16, filters - f)
+    sums = held * (K * row + PIXELS * dy_row) + f
+    for part in range(1, parts):
+        for k in range(K):
+            total = work[sums + k * filters : sums + k * filters + f_count]
+            more = work[sums + (part * K + k) * filters : sums + (part * K + k) * filters + f_count]
+            for i in range(f_count):
+                total[i] += more[i]
+    transpose(dweight, (g * filters + f) * K, K, work, sums, filters, K, f_count)
 
 
 @kernel

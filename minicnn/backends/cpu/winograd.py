@@ -80,45 +80,69 @@ def _convolve(x, weight, bias, y, top, left, turned):
 
 @kernel(parallel=True)
 def _winograd(x, weight, bias, y, filters, image, out_image, pad, grid, plan, places, work):
+    """Blocks of tiles by blocks of rows of U, in three phases. One prange serves all: each costs 0.4 s to compile."""
     F, C, turned = filters
     K, R = (F, C) if turned else (C, F)
-    tiles = grid[2]
-    blocks_held, rows_held, u_row, u_step, v_step = plan
-    u_first, own_first, own = places
-    blocks = (tiles + NR - 1) // NR
-    chunks = (K + CHANNELS - 1) // CHANNELS
+    blocks_held, rows_held = plan[:2]
+    blocks, chunks = (grid[2] + NR - 1) // NR, (K + CHANNELS - 1) // CHANNELS
     for b0 in range(0, blocks, blocks_held):
         b_count = min(blocks_held, blocks - b0)
-        for task in prange(b_count * chunks):
-            b, c0 = task // chunks, task % chunks * CHANNELS
-            for c in range(c0, min(K, c0 + CHANNELS)):
-                input_block(x, image, K, c, pad, grid, (b0 + b) * NR, work, b * 36 * v_step + c * NR, v_step)
         for r0 in range(0, R, rows_held):
             r_count = min(rows_held, R - r0)
-            if b0 == 0 or rows_held < R:
-                f0, f_count = (0, F) if turned else (r0, r_count)
-                c0, c_count = (r0, r_count) if turned else (0, C)
-                for f in prange(f_count):
-                    buffer = own_first + numba.get_thread_id() * own
-                    _filters(weight, f0 + f, C, c0, c_count, turned, work, buffer, u_first + f * u_row, u_step)
-            row_blocks = (r_count + ROWS - 1) // ROWS
-            for task in prange(b_count * row_blocks):
-                b, first = task // row_blocks, task % row_blocks * ROWS
-                last = min(r_count, first + ROWS)
-                m_at = own_first + numba.get_thread_id() * own
-                count = min(NR, tiles - (b0 + b) * NR)
-                for e in range(36):
-                    for r in range(first, last, MR):  # (r, K) @ (K, t) -> (r, t)
-                        u_at = u_first + e * u_step + (r if turned else r * u_row)
-                        tile_product(
-                            K, work, u_at, 1 if turned else u_row, u_row if turned else 1,
-                            work, (b * 36 + e) * v_step, NR,
-                            work, m_at + e * M_STEP + (r - first) * NR, NR, min(MR, last - r), count, False,
-                        )  # fmt: skip
-                for r in range(first, last):
-                    _output_block(
-                        work, m_at + (r - first) * NR, bias[r0 + r], y, r0 + r, R, out_image, grid, (b0 + b) * NR, count
-                    )
+            inputs = b_count * chunks if r0 == 0 else 0
+            transforms = (F if turned else r_count) if b0 == 0 or rows_held < R else 0
+            products = b_count * ((r_count + ROWS - 1) // ROWS)
+            for phase in range(3):
+                tasks = (inputs, transforms, products)[phase]
+                for task in prange(tasks):
+                    own = places[1] + numba.get_thread_id() * places[2]
+                    if phase == 0:
+                        _input_task(task, b0, K, x, image, pad, grid, plan, work)
+                    elif phase == 1:
+                        _filter_task(task, r0, r_count, weight, filters, plan, places[0], own, work)
+                    else:
+                        _multiply(task, b0, r0, r_count, filters, bias, y, out_image, grid, plan, places[0], own, work)
+
+
+@kernel
+def _input_task(task, b0, K, x, image, pad, grid, plan, work):
+    """V of a block of tiles for some channels."""
+    v_step, chunks = plan[4], (K + CHANNELS - 1) // CHANNELS
+    b, c0 = task // chunks, task % chunks * CHANNELS
+    for c in range(c0, min(K, c0 + CHANNELS)):
+        input_block(x, image, K, c, pad, grid, (b0 + b) * NR, work, b * 36 * v_step + c * NR, v_step)
+
+
+@kernel
+def _filter_task(f, r0, r_count, weight, filters, plan, u_first, own, work):
+    """U of one filter, for the rows that are held: filters r0 + …, or, turned, channels r0 + … of each filter."""
+    _, C, turned = filters
+    u_row, u_step = plan[2:4]
+    if turned:
+        _filter_transform(weight, f, C, r0, r_count, turned, work, own, u_first + f * u_row, u_step)
+    else:
+        _filter_transform(weight, r0 + f, C, 0, C, turned, work, own, u_first + f * u_row, u_step)
+
+
+@kernel
+def _multiply(task, b0, r0, r_count, filters, bias, y, out_image, grid, plan, u_first, own, work):
+    """M = U · V for a block of tiles and ROWS rows of U, transformed into y."""
+    F, C, turned = filters
+    K, R = (F, C) if turned else (C, F)
+    _, _, u_row, u_step, v_step = plan
+    row_blocks = (r_count + ROWS - 1) // ROWS
+    b, first = task // row_blocks, task % row_blocks * ROWS
+    last, count = min(r_count, first + ROWS), min(NR, grid[2] - (b0 + b) * NR)
+    a_row, a_step = (1, u_row) if turned else (u_row, 1)
+    for e in range(36):
+        for r in range(first, last, MR):  # (r, K) @ (K, t) -> (r, t)
+            tile_product(
+                K, work, u_first + e * u_step + r * a_row, a_row, a_step, work, (b * 36 + e) * v_step, NR,
+                work, own + e * M_STEP + (r - first) * NR, NR, min(MR, last - r), count, False,
+            )  # fmt: skip
+    for r in range(first, last):
+        m_at = own + (r - first) * NR
+        _output_block(work, m_at, bias[r0 + r], y, r0 + r, R, out_image, grid, (b0 + b) * NR, count)
 
 
 @kernel
@@ -159,7 +183,7 @@ def _output_block(m, m_at, bias, y, r, R, image, grid, first, count):
 
 
 @kernel
-def _filters(weight, f, C, c_first, c_count, turned, work, buffer, u_at, u_step):
+def _filter_transform(weight, f, C, c_first, c_count, turned, work, buffer, u_at, u_step):
     """U[e, f, c] for c from c_first, a vector of channels at a time; the last is filled with zeros."""
     for c in range(0, c_count, VECTOR):
         lanes = min(VECTOR, c_count - c)

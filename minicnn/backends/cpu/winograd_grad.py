@@ -12,7 +12,7 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .cache import kernel
-from .moves import transpose
+from .moves import spread_run, transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NR32, VECTOR_BYTES, tile_product
 from .threads import launch
@@ -68,59 +68,67 @@ def weight_grad(dy, x, weight_shape, padding):
 @kernel(parallel=True)
 def _weight_grad(dy, x, dweight, filters, image, out_image, pad, grid, plan, steps, places, work):
     F, C = filters
-    tiles = grid[2]
     held, rows = plan
-    v_row, v_step, m_row, m_step, u_step, b_step = steps
-    m_first, own_first, own = places
+    groups = (C + VECTOR - 1) // VECTOR + (F + VECTOR - 1) // VECTOR
+    products = (F + rows - 1) // rows * ((C + COLUMNS - 1) // COLUMNS)
+    for t0 in range(0, grid[2], held):
+        count = min(held, grid[2] - t0)
+        m_first, first, size = places
+        for phase in range(2):
+            tasks = ((count + NR - 1) // NR * groups, products)[phase]
+            for task in prange(tasks):
+                own = first + numba.get_thread_id() * size
+                if phase == 0:
+                    _transform(task, t0, count, dy, x, filters, image, out_image, pad, grid, steps, m_first, own, work)
+                else:
+                    _multiply(task, t0, count, rows, filters, steps, m_first, own, work, dweight)
+
+
+@kernel
+def _transform(task, t0, count, dy, x, filters, image, out_image, pad, grid, steps, m_first, own, work):
+    """A block of tiles of a vector of channels of x, or of filters of dy."""
+    F, C = filters
+    v_row, v_step, m_row, m_step, _, b_step = steps
     c_groups, f_groups = (C + VECTOR - 1) // VECTOR, (F + VECTOR - 1) // VECTOR
+    b, group = task // (c_groups + f_groups), task % (c_groups + f_groups)
+    if group < c_groups:
+        c0, t_count = group * VECTOR, min(NR, count - b * NR)
+        c_count = min(VECTOR, C - c0)
+        for c in range(c_count):
+            input_block(x, image, C, c0 + c, pad, grid, t0 + b * NR, work, own + c * NR, b_step)
+        for e in range(36):  # (c, t) to (t, c): the microkernel wants the channels side by side
+            to = e * v_step + b * NR * v_row + c0
+            transpose(work, to, v_row, work, own + e * b_step, NR, c_count, t_count)
+    else:
+        first = (group - c_groups) * VECTOR
+        for f in range(first, min(F, first + VECTOR)):
+            _dy_block(dy, out_image, F, f, grid, t0 + b * NR, work, m_first + f * m_row + b * NR, m_step)
+
+
+@kernel
+def _multiply(task, t0, count, rows, filters, steps, m_first, own, work, dweight):
+    """dU for some filters and channels over the held tiles, transformed and added to dweight."""
+    F, C = filters
+    v_row, v_step, m_row, m_step, u_step, b_step = steps
     columns = (C + COLUMNS - 1) // COLUMNS
-    for t0 in range(0, tiles, held):
-        count = min(held, tiles - t0)
-        blocks = (count + NR - 1) // NR
-        for task in prange(blocks * (c_groups + f_groups)):
-            b, group = task // (c_groups + f_groups), task % (c_groups + f_groups)
-            if group < c_groups:
-                buffer = own_first + numba.get_thread_id() * own
-                c0, t_count = group * VECTOR, min(NR, count - b * NR)
-                c_count = min(VECTOR, C - c0)
-                for c in range(c_count):
-                    input_block(x, image, C, c0 + c, pad, grid, t0 + b * NR, work, buffer + c * NR, b_step)
-                for e in range(36):  # (c, t) to (t, c): the microkernel wants the channels side by side
-                    transpose(
-                        work, e * v_step + b * NR * v_row + c0, v_row, work, buffer + e * b_step, NR, c_count, t_count
-                    )
-            else:
-                first = (group - c_groups) * VECTOR
-                for f in range(first, min(F, first + VECTOR)):
-                    _dy_block(dy, out_image, F, f, grid, t0 + b * NR, work, m_first + f * m_row + b * NR, m_step)
-        for task in prange((F + rows - 1) // rows * columns):
-            f0, c0 = task // columns * rows, task % columns * COLUMNS
-            f_count, c_count = min(rows, F - f0), min(COLUMNS, C - c0)
-            u_at = own_first + numba.get_thread_id() * own
-            for e in range(36):
-                for c in range(0, c_count, NR):
-                    for f in range(0, f_count, MR):  # (f, T) @ (T, c) -> (f, c)
-                        tile_product(
-                            count, work, m_first + e * m_step + (f0 + f) * m_row, m_row, 1,
-                            work, e * v_step + c0 + c, v_row,
-                            work, u_at + e * u_step + f * COLUMNS + c, COLUMNS,
-                            min(MR, f_count - f), min(NR, c_count - c), False,
-                        )  # fmt: skip
-            square = u_at + 36 * max(u_step, b_step)
-            for f in range(f_count):
-                for c in range(0, c_count, VECTOR):
-                    lanes = min(VECTOR, c_count - c)
-                    dweight_square(work, u_at + f * COLUMNS + c, u_step, work, square, VECTOR)
-                    transpose(work, square + VECTOR * VECTOR, 9, work, square, VECTOR, 9, lanes)
-                    to = ((f0 + f) * C + c0 + c) * 9
-                    result = dweight[to : to + 9 * lanes]
-                    values = work[square + VECTOR * VECTOR : square + VECTOR * VECTOR + 9 * lanes]
-                    if t0 == 0:
-                        for i in range(9 * lanes):
-                            result[i] = values[i]
-                    else:
-                        for i in range(9 * lanes):
-                            result[i] += values[i]
+    f0, c0 = task // columns * rows, task % columns * COLUMNS
+    f_count, c_count = min(rows, F - f0), min(COLUMNS, C - c0)
+    for e in range(36):
+        for c in range(0, c_count, NR):
+            for f in range(0, f_count, MR):  # (f, T) @ (T, c) -> (f, c)
+                tile_product(
+                    count, work, m_first + e * m_step + (f0 + f) * m_row, m_row, 1,
+                    work, e * v_step + c0 + c, v_row, work, own + e * u_step + f * COLUMNS + c, COLUMNS,
+                    min(MR, f_count - f), min(NR, c_count - c), False,
+                )  # fmt: skip
+    square = own + 36 * max(u_step, b_step)
+    for f in range(f_count):
+        for c in range(0, c_count, VECTOR):
+            lanes = min(VECTOR, c_count - c)
+            dweight_square(work, own + f * COLUMNS + c, u_step, work, square, VECTOR)
+            transpose(work, square + VECTOR * VECTOR, 9, work, square, VECTOR, 9, lanes)
+            to = ((f0 + f) * C + c0 + c) * 9
+            spread_run(dweight, to, 1, 9 * lanes, work, square + VECTOR * VECTOR, t0 > 0)
 
 
 @kernel
