@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ Array = np.ndarray
 
 BASE = Recipe("", weight_decay=5e-4, image_size=SIZE)
 HEAD = replace(BASE, epochs=20, batch_size=32, schedule="cosine", lr=0.01)  # the last layer alone, on kept features
-ALL = replace(BASE, epochs=5, batch_size=16, schedule="onecycle", lr=0.005, augment="crop,flip")
+ALL = replace(BASE, epochs=5, batch_size=16, schedule="onecycle", lr=0.001, augment="crop,flip")
 FEATURES = "features.safetensors"
 
 
@@ -27,7 +28,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "finetune", help="teach a trained ResNet new classes",
         description="Replace the last layer of a trained ResNet by one for the classes of a folder of photographs, and "
-        "train it alone (--freeze backbone, the default: the features are computed once) or with what lies before it.",
+        "train it alone (--freeze backbone, the default: the features are computed once), or also what lies before "
+        "it.",
     )  # fmt: skip
     parser.add_argument(
         "--weights", metavar="FILE", help=f"of a {' or '.join(RESNETS)}: .pth, .safetensors, .npz, or a checkpoint"
@@ -38,7 +40,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="default: 20 with --freeze backbone, else 5")
     parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: 32, else 16)")
-    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.005")
+    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.001")
     parser.add_argument("--schedule", choices=SCHEDULES, help="how it moves (default: cosine, else onecycle)")
     parser.add_argument("--momentum", type=real(0, 1), metavar="X", help="of SGD (default: 0.9)")
     parser.add_argument("--weight-decay", type=real(0), metavar="X", help="default: 0.0005")
@@ -115,6 +117,7 @@ class _Finetuning(_Session):
         from .build import build_optimizer, build_schedule
         from .sources import open_source
 
+        self.began = time.perf_counter()
         self.args, self.root = args, None
         self.lines = sys.stderr if args.json else sys.stdout
         self.source = open_source(recipe, None)
@@ -128,10 +131,11 @@ class _Finetuning(_Session):
         freeze(self.model, recipe.freeze)
         self.only_head = recipe.freeze == "backbone"
         self.folder = folder or RunFolder.new(args.output, f"{Path(recipe.data).name}-{name}")
-        self.began = 0.0
         if self.only_head:
             self.train_batches, self.test_batches = self._feature_batches()
         else:
+            if state is None:
+                self._start_last_layer()
             self.train_batches, self.test_batches = self.source.batches(recipe)
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimizer = build_optimizer(recipe, learning)
@@ -159,6 +163,26 @@ class _Finetuning(_Session):
             raise ValueError(f"{recipe.weights}: a {found.name}; what can be fine-tuned is {' or '.join(RESNETS)}")
         replace_last_layer(found.model, len(self.source.view.classes))
         return found.model, found.name
+
+    def _start_last_layer(self) -> None:
+        """Train the new layer alone first: a random one would send large, wrong gradients into what is already good.
+
+        (A. Kumar et al., "Fine-tuning can distort pretrained features", 2022: linear probing, then fine-tuning.)
+        """
+        import minicnn
+
+        from ..training import Trainer
+        from ..training.finetune import last_layer
+        from .build import build_optimizer, build_schedule
+
+        head = getattr(self.model, last_layer(self.model))
+        train, test = self._feature_batches()
+        optimizer = build_optimizer(HEAD, head.parameters())
+        schedule = build_schedule(HEAD, optimizer, len(train))
+        trainer = Trainer(head, minicnn.nn.CrossEntropyLoss(), optimizer, schedule)
+        trainer.fit(train, epochs=HEAD.epochs)
+        share = percent(trainer.evaluate(test)["accuracy"])
+        self.say(f"the last layer alone, {HEAD.epochs} epochs on the features of the others: test accuracy {share}")
 
     def _feature_batches(self) -> tuple[Any, Any]:
         """(training, test) batches of what the frozen backbone gives; kept in the run folder."""
@@ -235,6 +259,9 @@ class _Finetuning(_Session):
         self.trainer.model.eval()
         with no_grad():
             return collect(self.trainer.model, self.test_batches)
+
+    def figures(self) -> dict[str, Any]:
+        return {**super().figures(), "report": self.classes}
 
     def report(self, args: argparse.Namespace) -> None:
         rows = [

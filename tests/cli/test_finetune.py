@@ -145,7 +145,7 @@ def test_one_folder_is_split(weights, tmp_path, capsys):
 
 def test_bad_input_is_one_line_and_begins_nothing(data, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    one = write_photos(tmp_path / "one", each=2, names=("only",))
+    one = write_photos(tmp_path / "one", each=8, names=("only",))
     (tmp_path / "empty").mkdir()
     small = write_weights(tmp_path / "small.npz", num_classes=4)
     good = ("finetune", "--weights", weights, "--data", data)
