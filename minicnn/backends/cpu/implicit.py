@@ -98,8 +98,11 @@ def _filters_by_channel(weight, chosen, groups, out):
                     line[t] = weight[g * filters + f, c, chosen[t]]
 
 
-def product(x, weight, bias, y, groups, taps, grid, place):
-    """y[n, f, place] = weight (groups, F, K) · columns(x) (+ bias[f]); place = (first row, first column, steps)."""
+def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=False):
+    """y[n, f, place] = weight (groups, F, K) · columns(x) (+ bias[f]); place = (first row, first column, steps).
+
+    Where place is the whole of y: + residual, of the shape of y, and then the ReLU.
+    """
     (N, C, H, W), F = x.shape, y.shape[1]
     lanes = VECTOR_BYTES // x.itemsize
     nr = NV * lanes
@@ -116,7 +119,8 @@ def product(x, weight, bias, y, groups, taps, grid, place):
         x.reshape(-1),
         (C, H, W),
         weight,
-        np.empty(0, x.dtype) if bias is None else bias,
+        *(np.empty(0, x.dtype) if array is None else array.reshape(-1) for array in (bias, residual)),
+        relu,
         y.reshape(-1),
         y.shape[1:],
         (groups, C // groups, filters, pixels),
@@ -129,7 +133,7 @@ def product(x, weight, bias, y, groups, taps, grid, place):
 
 
 @kernel(parallel=True)
-def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, place, plan, work):
+def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, taps_x, grid, place, plan, work):
     """Packs and multiplies blocks of columns. The last may be small: neighbouring tasks are of different blocks."""
     groups, channels, filters, pixels = sizes
     block, row, held, rows, _, nr = plan
@@ -150,14 +154,17 @@ def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, pl
                     )  # fmt: skip
                 else:
                     _multiply(
-                        weight, bias, y, target, g * filters, (part * rows, min(filters, part * rows + rows)), K,
-                        q, min(block, pixels - q), grid, place, plan, work, b * K * row,
-                        held * K * row + numba.get_thread_id() * MR * nr,
+                        weight, bias, residual, relu, y, target, g * filters,
+                        (part * rows, min(filters, part * rows + rows)), K, q, min(block, pixels - q), grid, place,
+                        plan, work, b * K * row, held * K * row + numba.get_thread_id() * MR * nr,
                     )  # fmt: skip
 
 
 @kernel
-def _multiply(weight, bias, y, target, f_first, f_range, K, q_first, q_count, grid, place, plan, work, columns, spare):
+def _multiply(
+    weight, bias, residual, relu, y, target, f_first, f_range, K, q_first, q_count, grid, place, plan, work, columns,
+    spare,
+):  # fmt: skip
     """A block of columns times some rows of the weights, added up over blocks of K."""
     _, row, _, _, kc, nr = plan
     F, P, plane = target[0], grid[0] * grid[1], target[1] * target[2]
@@ -181,9 +188,9 @@ def _multiply(weight, bias, y, target, f_first, f_range, K, q_first, q_count, gr
                         work, spare, nr, f_count, count, False,
                     )  # fmt: skip
                     _scatter(work, spare, nr, f_count, count, y, y_at, target, grid, place, p, k > 0)
-    if bias.size:
+    if bias.size or residual.size or relu:
         for f in range(f_first + f_range[0], f_first + f_range[1]):
-            _add_bias(y, bias[f], f, q_first, q_count, F, P)
+            _finish(y, bias, residual, relu, f, q_first, q_count, F, P)
 
 
 @kernel
@@ -205,14 +212,23 @@ def _scatter(tile, tile_at, tile_row, rows, count, y, y_at, target, grid, place,
 
 
 @kernel
-def _add_bias(y, value, f, q_first, q_count, F, P):
-    """y[n, f, p] += value for the pixels q = (n, p) of a block."""
-    q, end = q_first, q_first + q_count
+def _finish(y, bias, residual, relu, f, q_first, q_count, F, P):
+    """y[n, f, p] = [relu](y + bias[f] [+ residual]) for the pixels q = (n, p) of a block."""
+    q, end, zero = q_first, q_first + q_count, y.dtype.type(0)
     while q < end:
         n, p = q // P, q % P
         run = min(end - q, P - p)
         at = (n * F + f) * P + p
         line = y[at : at + run]
-        for t in range(run):
-            line[t] += value
+        if bias.size:
+            value = bias[f]
+            for t in range(run):
+                line[t] += value
+        if residual.size:
+            other = residual[at : at + run]
+            for t in range(run):
+                line[t] += other[t]
+        if relu:
+            for t in range(run):
+                line[t] = zero if line[t] <= zero else line[t]
         q += run

@@ -152,12 +152,12 @@ class Vectors:
             mask = self.builder.and_(mask, self.builder.icmp_signed(">=", lane, low))
         return mask
 
-    def masked_load(self, pointer, mask):
-        """The lanes of the mask; the others are 0 and not touched in memory."""
+    def masked_load(self, pointer, mask, otherwise=0.0):
+        """The lanes of the mask; the others are `otherwise` and not touched in memory."""
         load = self.function(
             f"llvm.masked.load.{self.name}.p0", self.vector, [ir.PointerType(), I32, mask.type, self.vector]
         )
-        return self.builder.call(load, [pointer, ir.Constant(I32, self.size), mask, self.zero])
+        return self.builder.call(load, [pointer, ir.Constant(I32, self.size), mask, self.constant(otherwise)])
 
     def masked_store(self, value, pointer, mask):
         store = self.function(

@@ -54,7 +54,9 @@ def _convolve(x, weight, bias, y, top, left, turned):
     tiles_h, tiles_w = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
     tiles = y.shape[0] * tiles_h * tiles_w
     blocks = -(-tiles // NR)
-    blocks_held = max(1, min(blocks, V_BYTES // (36 * K * NR * 4)))
+    # filters that do not fit are transformed once for each batch of blocks: then fewer, larger batches
+    v_bytes = V_BYTES if 36 * K * R * 4 <= U_BYTES else 4 * V_BYTES
+    blocks_held = max(1, min(blocks, v_bytes // (36 * K * NR * 4)))
     rows_held = min(-(-R // ROWS) * ROWS, max(ROWS, U_BYTES // (36 * K * 4) // ROWS * ROWS))
     u_row = odd_lines(min(R, rows_held) if turned else C, VECTOR)
     u_step, v_step = odd_lines(u_row * (F if turned else rows_held), VECTOR), odd_lines(K * NR, VECTOR)
@@ -142,7 +144,7 @@ def _multiply(task, b0, r0, r_count, filters, bias, y, out_image, grid, plan, u_
             )  # fmt: skip
     for r in range(first, last):
         m_at = own + (r - first) * NR
-        _output_block(work, m_at, bias[r0 + r], y, r0 + r, R, out_image, grid, (b0 + b) * NR, count)
+        output_block(work, m_at, bias[r0 + r], y, False, False, y, r0 + r, R, out_image, grid, (b0 + b) * NR, count)
 
 
 @kernel
@@ -165,7 +167,8 @@ def input_block(x, image, channels, c, pad, grid, first, v, v_at, v_step):
 
 
 @kernel
-def _output_block(m, m_at, bias, y, r, R, image, grid, first, count):
+def output_block(m, m_at, bias, residual, residual_too, relu, y, r, R, image, grid, first, count):
+    """Transforms the tiles of one filter that belong to a block back, strip by strip, and finishes them."""
     tiles_h, tiles_w, _, lanes = grid
     per_image = tiles_h * tiles_w
     n, th, tw = first // per_image, first % per_image // tiles_w, first % tiles_w
@@ -173,7 +176,9 @@ def _output_block(m, m_at, bias, y, r, R, image, grid, first, count):
     while t < count:
         run = min(lanes, tiles_w - tw, count - t)
         plane = (n * R + r) * image[0] * image[1]
-        output_tiles(m, m_at + t, M_STEP, bias, y, plane, image, 4 * th, 4 * tw, run, lanes)
+        output_tiles(
+            m, m_at + t, M_STEP, bias, residual, residual_too, relu, y, plane, image, 4 * th, 4 * tw, run, lanes
+        )
         t += run
         tw += run
         if tw == tiles_w:

@@ -161,18 +161,23 @@ dy_tiles = _tiles_in("dy_tiles", 4, AT.T, "v[e·step + t] = (A dy Aᵀ)[e] for `
 
 
 @intrinsic
-def output_tiles(typingctx, m, m_at, step, bias, y, y_at, image, top, left, count, lanes):
-    """y = Aᵀ m A + bias for `count` tiles t of m[e·step + t], written from pixel (top, left) as far as y goes."""
-    i64 = types.int64
-    signature = types.void(m, i64, i64, types.float32, y, i64, image, i64, i64, i64, i64)
+def output_tiles(typingctx, m, m_at, step, bias, residual, residual_too, relu, y, y_at, image, top, left, count, lanes):
+    """y = [relu](Aᵀ m A + bias [+ residual]) for `count` tiles t of m[e·step + t].
+
+    From pixel (top, left) as far as y goes. residual is laid out as y; without `residual_too` it is not read.
+    """
+    i64, flag = types.int64, types.boolean
+    signature = types.void(m, i64, i64, types.float32, residual, flag, flag, y, i64, image, i64, i64, i64, i64)
 
     def codegen(context, builder, signature, args):
-        m, m_at, step, bias, y, y_at, image, top, left, count, lanes = args
+        m, m_at, step, bias, residual, residual_too, relu, y, y_at, image, top, left, count, lanes = args
         height, width = (builder.extract_value(image, i) for i in range(2))
 
         def body(emit):
             source = emit.start(context, signature.args[0], m, m_at)
-            plane = emit.start(context, signature.args[4], y, y_at)
+            plane = emit.start(context, signature.args[7], y, y_at)
+            other_plane = emit.start(context, signature.args[4], residual, y_at)
+            floor = builder.select(relu, emit.constant(0.0), emit.constant(float("-inf")))
             columns = []
             for j in range(6):
                 column = [emit.load(emit.at(source, builder.mul(step, index(6 * i + j)))) for i in range(6)]
@@ -181,12 +186,19 @@ def output_tiles(typingctx, m, m_at, step, bias, y, y_at, image, top, left, coun
             pixels, room = builder.mul(count, index(4)), builder.sub(width, left)
             pixels = builder.select(builder.icmp_signed("<", pixels, room), pixels, room)
             masks = [emit.between(0, builder.sub(pixels, index(j * emit.lanes))) for j in range(4)]
+            nothing = ir.Constant(masks[0].type, [0] * emit.lanes)
             for i in range(4):
                 line_y = builder.add(top, index(i))
                 with builder.if_then(builder.icmp_signed("<", line_y, height)):
                     values = [builder.fadd(v, bias_vector) for v in _apply(emit, AT, [c[i] for c in columns])]
-                    line = emit.at(plane, builder.add(builder.mul(line_y, width), left))
+                    start = builder.add(builder.mul(line_y, width), left)
+                    line, other = emit.at(plane, start), emit.at(other_plane, start)
                     for j, value in enumerate(_put_together(emit, values)):
+                        read = builder.select(residual_too, masks[j], nothing)
+                        addend = emit.masked_load(emit.at(other, j * emit.lanes), read, -0.0)  # v + −0 is v, 0 as well
+                        value = builder.fadd(value, addend)
+                        positive = builder.fcmp_unordered(">", value, floor)  # or NaN, which passes through
+                        value = builder.select(positive, value, floor)
                         emit.masked_store(value, emit.at(line, j * emit.lanes), masks[j])
 
         return _for_lanes(context, builder, lanes, body)
