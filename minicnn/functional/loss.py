@@ -1,5 +1,6 @@
 """Losses: how far a prediction is from its target, as one number or one a position."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -247,7 +248,7 @@ def _planes(logits: Array) -> Array:
     """(C,), (N, C) or (N, C, d1, …) as (N, C, L)."""
     if logits.ndim == 1:
         return logits.reshape(1, logits.shape[0], 1)
-    return logits.reshape(logits.shape[0], logits.shape[1], int(np.prod(logits.shape[2:])))
+    return logits.reshape(logits.shape[0], logits.shape[1], math.prod(logits.shape[2:]))
 
 
 def _loss_shape(logits: Array, reduction: str) -> tuple[int, ...]:
@@ -257,7 +258,7 @@ def _loss_shape(logits: Array, reduction: str) -> tuple[int, ...]:
 
 def _targets(operation: str, logits: Array, target: Any, ignore_index: int) -> Array:
     """Class probabilities as (N, C, L), class indices as int64 (N, L)."""
-    floating = hasattr(target, "dtype") and np.issubdtype(target.dtype, np.floating)
+    floating = isinstance(target, (np.ndarray, np.generic)) and target.dtype.kind == "f"
     if not floating or target.shape == _loss_shape(logits, "none"):
         return _class_indices(operation, logits, target, ignore_index)
     if target.dtype != logits.dtype:
@@ -272,24 +273,25 @@ def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int
     """int64 (N, L), every index a class or `ignore_index`. The kernels rely on it, so a backward checks again."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         target = np.asarray(target)
-    if not isinstance(target, np.ndarray) or not np.issubdtype(target.dtype, np.integer):
+    if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target must be an array of integer class indices, got {door.describe(target)}")
     check.shape(operation, "target", target, _loss_shape(logits, "none"), "one class index a position")
-    N, C, L = _planes(logits).shape
-    if target.size and not (target.min() >= 0 and target.max() < C):
+    N, C, L = (1, *logits.shape, 1) if logits.ndim == 1 else (*logits.shape[:2], math.prod(logits.shape[2:]))
+    if target.size and not (np.minimum.reduce(target, None) >= 0 and np.maximum.reduce(target, None) < C):
         wrong = (target != ignore_index) & ((target < 0) | (target >= C))
         if wrong.any():
             raise IndexError(
                 f"{operation}: target must be a class, 0 to {C - 1}, or ignore_index {ignore_index}; "
                 f"got {target[wrong].flat[0]}"
             )
-    return target.reshape(N, L).astype(np.int64, copy=False)
+    positions = target.reshape(N, L)
+    return positions if positions.dtype == np.int64 else positions.astype(np.int64)
 
 
 def _total(values: Array) -> float:
     """The sum, in float64 at least, so that its rounding does not grow with the number of values."""
     with np.errstate(invalid="ignore", over="ignore"):
-        return values.sum(dtype=np.result_type(values.dtype, np.float64))
+        return np.add.reduce(values, None, np.float64 if values.itemsize <= 8 else values.dtype)
 
 
 def _reduced(losses: Array, reduction: str, divisor: Any, shape: tuple[int, ...]) -> Any:
@@ -316,7 +318,8 @@ def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
 def _scale(dy: Array, reduction: str, divisor: Any, logits: Array) -> Array:
     """The gradient of each unreduced loss, (N, L)."""
     N, _, L = _planes(logits).shape
-    return np.broadcast_to(_per_value(dy, reduction, logits, divisor), _loss_shape(logits, "none")).reshape(N, L)
+    scale = _per_value(dy, reduction, logits, divisor)
+    return np.full((N, L), scale, logits.dtype) if scale.ndim == 0 else scale.reshape(N, L)
 
 
 def _per_value(dy: Array, reduction: str, x: Array, divisor: Any = None) -> Array:

@@ -138,7 +138,13 @@ class Optimizer:
         """The state of that name of each parameter, zeros where it is new; all None where it is not wanted."""
         if not wanted:
             return [None] * len(parameters)
-        return [self.state.setdefault(p, {}).setdefault(name, np.zeros(p.data.shape, p.data.dtype)) for p in parameters]
+        arrays = []
+        for parameter in parameters:
+            entry = self.state.setdefault(parameter, {})
+            if name not in entry:
+                entry[name] = np.zeros(parameter.data.shape, parameter.data.dtype)
+            arrays.append(entry[name])
+        return arrays
 
     def _counted(self, parameters: list[Parameter]) -> list[int]:
         """The number of steps each parameter has taken, this one included."""

@@ -1,6 +1,8 @@
 """Elementwise nonlinearities. See the reference for the formulas.
 
-Each loop is at the speed of memory for large arrays: elementary.py keeps the functions in vector registers.
+Each loop is at the speed of memory for large arrays: elementary.py keeps the functions in vector registers. A loop
+begins at 0 of slices that are cut before it: then LLVM knows that no index is negative, and runs it over vectors
+(batch norm in eval mode: 1.0 ms, else 4.4).
 """
 
 import math
@@ -8,12 +10,10 @@ import math
 import numpy as np
 from numba import prange
 
-from .arrays import canonical
+from .arrays import canonical, part, parts
 from .cache import kernel
 from .elementary import exp, normal_cdf, sigmoid, tanh
 from .threads import launch
-
-CHUNK = 8192  # elements a task: 32 KiB of float32, so that x and y of one task stay in L1/L2
 
 
 def relu_forward(x):
@@ -95,89 +95,103 @@ def _backward(loop, dy, x, *settings):
 
 @kernel(parallel=True)
 def _relu_forward(x, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = 0 if x[i] <= 0 else x[i]
+    zero = x.dtype.type(0)
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = zero if xs[i] <= zero else xs[i]
 
 
 @kernel(parallel=True)
 def _relu_backward(dy, x, dx):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = 0 if x[i] <= 0 else dy[i]
+    zero = x.dtype.type(0)
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = zero if xs[i] <= zero else dys[i]
 
 
 @kernel(parallel=True)
 def _leaky_relu_forward(x, y, slope):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = x[i] if x[i] > 0 else slope * x[i]
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = xs[i] if xs[i] > 0 else slope * xs[i]
 
 
 @kernel(parallel=True)
 def _leaky_relu_backward(dy, x, dx, slope):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = dy[i] if x[i] > 0 else slope * dy[i]
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = dys[i] if xs[i] > 0 else slope * dys[i]
 
 
 @kernel(parallel=True)
 def _sigmoid_forward(x, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = sigmoid(x[i])
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = sigmoid(xs[i])
 
 
 @kernel(parallel=True)
 def _sigmoid_backward(dy, x, dx):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = dy[i] * sigmoid(x[i]) * sigmoid(-x[i])
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = dys[i] * sigmoid(xs[i]) * sigmoid(-xs[i])
 
 
 @kernel(parallel=True)
 def _tanh_forward(x, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = tanh(x[i])
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = tanh(xs[i])
 
 
 @kernel(parallel=True)
 def _tanh_backward(dy, x, dx):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y = tanh(x[i])
-            dx[i] = dy[i] * (x.dtype.type(1) - y * y)
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            y = tanh(xs[i])
+            dxs[i] = dys[i] * (x.dtype.type(1) - y * y)
 
 
 @kernel(parallel=True)
 def _silu_forward(x, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = x[i] * sigmoid(x[i])
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = xs[i] * sigmoid(xs[i])
 
 
 @kernel(parallel=True)
 def _silu_backward(dy, x, dx):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = dy[i] * sigmoid(x[i]) * (x.dtype.type(1) + x[i] * sigmoid(-x[i]))
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = dys[i] * sigmoid(xs[i]) * (x.dtype.type(1) + xs[i] * sigmoid(-xs[i]))
 
 
 @kernel(parallel=True)
 def _gelu_forward(x, y):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = x[i] * normal_cdf(x[i])
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = xs[i] * normal_cdf(xs[i])
 
 
 @kernel(parallel=True)
 def _gelu_backward(dy, x, dx):
     half, height = x.dtype.type(-0.5), x.dtype.type(1 / math.sqrt(2 * math.pi))
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            density = height * exp(half * x[i] * x[i])  # Φ'
-            dx[i] = dy[i] * (normal_cdf(x[i]) + x[i] * density)
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            density = height * exp(half * xs[i] * xs[i])  # Φ'
+            dxs[i] = dys[i] * (normal_cdf(xs[i]) + xs[i] * density)
 
 
 GELU_SCALE, GELU_CUBE = 2 * math.sqrt(2 / math.pi), 0.044715  # 2u(x) = SCALE · (x + CUBE · x³)
@@ -186,18 +200,20 @@ GELU_SCALE, GELU_CUBE = 2 * math.sqrt(2 / math.pi), 0.044715  # 2u(x) = SCALE ·
 @kernel(parallel=True)
 def _gelu_tanh_forward(x, y):
     scale, cube = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBE)
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = x[i] * sigmoid(scale * (x[i] + cube * x[i] * x[i] * x[i]))
+    for chunk in prange(parts(x.size)):
+        xs, ys = part(x, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = xs[i] * sigmoid(scale * (xs[i] + cube * xs[i] * xs[i] * xs[i]))
 
 
 @kernel(parallel=True)
 def _gelu_tanh_backward(dy, x, dx):
     scale, cube, slope_cube = x.dtype.type(GELU_SCALE), x.dtype.type(GELU_CUBE), x.dtype.type(3 * GELU_CUBE)
     one = x.dtype.type(1)
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            v = x[i]
+    for chunk in prange(parts(x.size)):
+        dys, xs, dxs = part(dy, chunk), part(x, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            v = xs[i]
             u2 = scale * (v + cube * v * v * v)
             phi = sigmoid(u2)
-            dx[i] = dy[i] * (phi + v * phi * sigmoid(-u2) * scale * (one + slope_cube * v * v))
+            dxs[i] = dys[i] * (phi + v * phi * sigmoid(-u2) * scale * (one + slope_cube * v * v))

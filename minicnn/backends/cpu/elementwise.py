@@ -3,11 +3,9 @@
 import numpy as np
 from numba import prange
 
-from .arrays import canonical
+from .arrays import canonical, part, parts
 from .cache import kernel
 from .threads import launch
-
-CHUNK = 8192  # elements a task
 
 
 def add_forward(a, b):
@@ -20,9 +18,10 @@ def add_forward(a, b):
 
 @kernel(parallel=True)
 def _add_forward(a, b, y):
-    for chunk in prange((y.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(y.size, (chunk + 1) * CHUNK)):
-            y[i] = a[i] + b[i]
+    for chunk in prange(parts(y.size)):
+        left, right, ys = part(a, chunk), part(b, chunk), part(y, chunk)
+        for i in range(ys.size):
+            ys[i] = left[i] + right[i]
 
 
 def dropout_forward(x, keep, scale):
@@ -36,6 +35,7 @@ def dropout_forward(x, keep, scale):
 @kernel(parallel=True)
 def _dropout_forward(x, keep, scale, y):
     dropped = x.dtype.type(0)
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            y[i] = x[i] * (scale if keep[i] else dropped)
+    for chunk in prange(parts(x.size)):
+        xs, keeps, ys = part(x, chunk), part(keep, chunk), part(y, chunk)
+        for i in range(xs.size):
+            ys[i] = xs[i] * (scale if keeps[i] else dropped)

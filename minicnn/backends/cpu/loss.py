@@ -1,6 +1,8 @@
 """Losses, one value a position. See the reference for the formulas, softmax.py for the tiles.
 
-A cross-entropy target is class indices or probabilities; the kernels get both, the one that is not given empty.
+A cross-entropy target is class indices or probabilities; the kernels get both, the one that is not given empty. Logits
+(N, C) of many classes are worked on row by row, with loops over the classes: to gather tiles from rows first took three
+times as long (1000 classes).
 """
 
 import math
@@ -8,21 +10,24 @@ import math
 import numpy as np
 from numba import prange
 
-from .arrays import canonical
+from .arrays import canonical, part, parts
 from .cache import kernel
 from .elementary import exp, log1p, sigmoid
-from .softmax import TILE, exponentials, gather, scatter, tile_at, tiles
+from .softmax import TILE, exponentials, gather, row_exponentials, scatter, tile_at, tiles
 from .threads import launch
 
-CHUNK = 8192  # elements a task
+MANY = 64  # classes, from which on a loop over them is long enough
+VALUES = 8192  # logits a task of rows, about
 
 
 def cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing):
     """loss_n = −Σ_c weight[c] · q[n, c] · log p[n, c], q = (1 − ε) · target + ε / C; and what counts in the mean."""
     N, C, L = logits.shape
     losses, weights = np.empty((N, L), logits.dtype), np.empty((N, L), logits.dtype)
+    by_rows = L == 1 and C >= MANY
     launch(
-        _cross_entropy_forward, canonical(logits).reshape(-1), *_targets(target, logits.dtype),
+        _cross_entropy_rows_forward if by_rows else _cross_entropy_forward,
+        canonical(logits).reshape(-1), *_targets(target, logits.dtype),
         _class_weights(weight, C, logits.dtype), ignore_index, float(label_smoothing), N, C, L,
         losses.reshape(-1), weights.reshape(-1),
     )  # fmt: skip
@@ -65,8 +70,10 @@ def cross_entropy_backward(scale, logits, target, weight, ignore_index, label_sm
     # so dL/dlogit_j = dL/dloss_n · (p_j · Σ_c wq[n, c] − wq[n, j])
     N, C, L = logits.shape
     dlogits = np.empty((N, C, L), logits.dtype)
+    by_rows = L == 1 and C >= MANY
     launch(
-        _cross_entropy_backward, canonical(scale).reshape(-1), canonical(logits).reshape(-1),
+        _cross_entropy_rows_backward if by_rows else _cross_entropy_backward,
+        canonical(scale).reshape(-1), canonical(logits).reshape(-1),
         *_targets(target, logits.dtype), _class_weights(weight, C, logits.dtype), ignore_index, float(label_smoothing),
         N, C, L, dlogits.reshape(-1),
     )  # fmt: skip
@@ -120,6 +127,86 @@ def distribution(q, first, count, stride_c, stride_p, smoothing, share):
             share[c, p] = hard * share[c, p] + soft if q.size > 0 else soft
 
 
+@kernel(parallel=True)
+def _cross_entropy_rows_forward(logits, index, q, weight, ignore_index, smoothing, N, C, L, losses, weights):
+    rows = max(1, VALUES // C)
+    for task in prange((N + rows - 1) // rows):
+        e, share = np.empty(C, logits.dtype), np.zeros(C, logits.dtype)
+        for n in range(task * rows, min(N, (task + 1) * rows)):
+            row = logits[n * C : (n + 1) * C]
+            largest, total = row_exponentials(row, e)
+            log_total = math.log(total)
+            loss = 0.0
+            if index.size == 0 or smoothing > 0:
+                row_share(q[n * C : (n + 1) * C], weight, smoothing, share)
+                loss = -row_loss(row, share, largest, log_total)
+            counted = logits.dtype.type(1)
+            if index.size > 0:
+                t = index[n]
+                if t == ignore_index:
+                    loss, counted = 0.0, logits.dtype.type(0)
+                else:
+                    counted = weight[t]
+                    log_p = np.float64(row[t] - largest) - log_total
+                    loss -= (1 - smoothing) * np.float64(counted) * log_p
+            losses[n], weights[n] = loss, counted
+
+
+@kernel(parallel=True)
+def _cross_entropy_rows_backward(scale, logits, index, q, weight, ignore_index, smoothing, N, C, L, dlogits):
+    hard = logits.dtype.type(1 - smoothing)
+    rows = max(1, VALUES // C)
+    for task in prange((N + rows - 1) // rows):
+        e, share = np.empty(C, logits.dtype), np.zeros(C, logits.dtype)
+        for n in range(task * rows, min(N, (task + 1) * rows)):
+            out = dlogits[n * C : (n + 1) * C]
+            if index.size > 0 and index[n] == ignore_index:
+                out[:] = 0
+                continue
+            _, total = row_exponentials(logits[n * C : (n + 1) * C], e)
+            mass = 0.0
+            if index.size == 0 or smoothing > 0:
+                row_share(q[n * C : (n + 1) * C], weight, smoothing, share)
+                mass = row_sum(share)
+            if index.size > 0:
+                share[index[n]] += hard * weight[index[n]]
+                mass += np.float64(hard * weight[index[n]])
+            factor, upstream = logits.dtype.type(mass / total), scale[n]
+            for c in range(out.size):
+                out[c] = upstream * (e[c] * factor - share[c])
+            if index.size > 0:
+                share[index[n]] = 0
+
+
+@kernel
+def row_share(q, weight, smoothing, share):
+    """weight · the smoothed target of one row: (1 − ε) · q + ε / C, or ε / C alone without q."""
+    hard, soft = share.dtype.type(1 - smoothing), share.dtype.type(smoothing / share.size)
+    if q.size > 0:
+        for c in range(share.size):
+            share[c] = weight[c] * (hard * q[c] + soft)
+    else:
+        for c in range(share.size):
+            share[c] = weight[c] * soft
+
+
+@kernel(fast=True)
+def row_loss(row, share, largest, log_total):
+    """Σ share · log p"""
+    total = 0.0
+    for c in range(row.size):
+        total += np.float64(share[c]) * (np.float64(row[c] - largest) - log_total)
+    return total
+
+
+@kernel(fast=True)
+def row_sum(row):
+    total = 0.0
+    for c in range(row.size):
+        total += np.float64(row[c])
+    return total
+
+
 def nll_loss_forward(log_probs, target, weight, ignore_index):
     """loss_n = −weight[target_n] · log_probs[n, target_n], 0 where the target is ignored."""
     N, C, L = log_probs.shape
@@ -166,9 +253,10 @@ def mse_loss_forward(x, target):
 
 @kernel(parallel=True)
 def _mse_loss_forward(x, target, losses):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            losses[i] = (x[i] - target[i]) * (x[i] - target[i])
+    for chunk in prange(parts(x.size)):
+        xs, targets, out = part(x, chunk), part(target, chunk), part(losses, chunk)
+        for i in range(xs.size):
+            out[i] = (xs[i] - targets[i]) * (xs[i] - targets[i])
 
 
 def mse_loss_backward(scale, x, target):
@@ -179,9 +267,11 @@ def mse_loss_backward(scale, x, target):
 @kernel(parallel=True)
 def _mse_loss_backward(x, target, dx, scale, one):
     two = x.dtype.type(2)
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = (scale[0] if one else scale[i]) * (two * (x[i] - target[i]))
+    for chunk in prange(parts(x.size)):
+        xs, targets, dxs = part(x, chunk), part(target, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = two * (xs[i] - targets[i])
+        multiply(dxs, scale, one, chunk)
 
 
 def bce_with_logits_forward(x, target):
@@ -192,10 +282,11 @@ def bce_with_logits_forward(x, target):
 @kernel(parallel=True)
 def _bce_forward(x, target, losses):
     one = x.dtype.type(1)
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            linear = (one - target[i]) * x[i] if x[i] >= 0 else -target[i] * x[i]
-            losses[i] = linear + log1p(exp(-abs(x[i])))
+    for chunk in prange(parts(x.size)):
+        xs, targets, out = part(x, chunk), part(target, chunk), part(losses, chunk)
+        for i in range(xs.size):
+            linear = (one - targets[i]) * xs[i] if xs[i] >= 0 else -targets[i] * xs[i]
+            out[i] = linear + log1p(exp(-abs(xs[i])))
 
 
 def bce_with_logits_backward(scale, x, target):
@@ -205,9 +296,19 @@ def bce_with_logits_backward(scale, x, target):
 
 @kernel(parallel=True)
 def _bce_backward(x, target, dx, scale, one):
-    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK)):
-            dx[i] = (scale[0] if one else scale[i]) * (sigmoid(x[i]) - target[i])
+    for chunk in prange(parts(x.size)):
+        xs, targets, dxs = part(x, chunk), part(target, chunk), part(dx, chunk)
+        for i in range(xs.size):
+            dxs[i] = sigmoid(xs[i]) - targets[i]
+        multiply(dxs, scale, one, chunk)
+
+
+@kernel
+def multiply(dxs, scale, one, chunk):
+    """A chunk of dx times its part of scale, which is one number for all or one for each."""
+    scales = part(scale, 0 if one else chunk)
+    for i in range(dxs.size):
+        dxs[i] *= scales[0 if one else i]
 
 
 def _pair(loop, x, target, *settings):

@@ -167,3 +167,31 @@ def exponentials(tile, count, total, keep):
             e = exp(below)
             total[p] += np.float64(e)
             tile[c, p] = e if keep else below
+
+
+# ---- one row of many values ----
+
+
+@kernel
+def row_exponentials(row, e):
+    """(m, Σ exp(row − m)) with m the maximum of the row; e becomes exp(row − m)."""
+    half = row.size - row.size // 2
+    low, high = row[:half], row[row.size // 2 :]
+    for i in range(half):
+        e[i] = high[i] if high[i] > low[i] else low[i]  # a NaN comes back through the sum
+    while half > 1:  # halves laid over each other: a loop over vectors, where a running maximum would be one by one
+        size, half = half, half - half // 2
+        low, high = e[:half], e[size - half : size]
+        for i in range(half):
+            low[i] = high[i] if high[i] > low[i] else low[i]
+    largest = e[0]
+    return largest, sum_of_exponentials(row, largest, e)
+
+
+@kernel(fast=True)
+def sum_of_exponentials(row, largest, e):
+    total = 0.0
+    for i in range(row.size):
+        e[i] = exp(row[i] - largest)
+        total += np.float64(e[i])
+    return total
