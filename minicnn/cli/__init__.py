@@ -11,10 +11,40 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import bench, convert, doctor, embed, evaluate, finetune, gradcheck, lab, predict, similar, summary, train, warmup
-from .output import complain
+from . import (
+    bench,
+    convert,
+    doctor,
+    embed,
+    evaluate,
+    explain,
+    finetune,
+    gradcheck,
+    lab,
+    predict,
+    similar,
+    summary,
+    train,
+    warmup,
+)
+from .output import complain, plain_warnings
 
-COMMANDS = (train, finetune, evaluate, predict, embed, similar, summary, gradcheck, bench, lab, convert, warmup, doctor)
+COMMANDS = (
+    train,
+    finetune,
+    evaluate,
+    predict,
+    embed,
+    similar,
+    summary,
+    explain,
+    gradcheck,
+    bench,
+    lab,
+    convert,
+    warmup,
+    doctor,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             args = parser().parse_args(argv)
             name = f"minicnn {args.command}"
-            code = args.run(args)
+            with plain_warnings(name):
+                code = args.run(args)
         except SystemExit as end:  # --help, --version, or a bad option
             code = int(end.code or 0)
         sys.stdout.flush()

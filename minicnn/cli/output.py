@@ -3,7 +3,9 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -12,6 +14,18 @@ def complain(command: str, problem: object, code: int) -> int:
     text = describe(problem) if isinstance(problem, BaseException) else str(problem)
     print(f"{command}: {' '.join(text.split())}", file=sys.stderr, flush=True)
     return code
+
+
+@contextmanager
+def plain_warnings(command: str) -> Iterator[None]:
+    """Inside, a warning is one line on standard error, without Python's file names and source lines."""
+
+    def show(message: object, *rest: Any, **more: Any) -> None:
+        print(f"{command}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def describe(problem: BaseException) -> str:
@@ -23,7 +37,11 @@ def describe(problem: BaseException) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; NaN and infinities, for which JSON has no form, become null."""
-    print(json.dumps(_finite(value), indent=2))
+    print(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(_finite(value), indent=2)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -24,6 +24,7 @@ class Recipe:
     weight_decay: float = 5e-4
     label_smoothing: float = 0.0
     augment: str = "none"
+    crop_scale: float = 0.08  # the least share of a photograph that a random crop keeps
     image_size: int = 0  # 0: as the images are (folders: 64, ResNets: 224)
     short_side: int = 0  # of a test image before its centre is cut out; 0: image_size
     val_fraction: float = 0.2  # held back for testing where the data has no part for it

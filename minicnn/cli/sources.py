@@ -156,7 +156,8 @@ def _open_folder(recipe: Recipe, folder: Path) -> Source:
     size, short = recipe.image_size, recipe.short_side
     if "shift" in recipe.augment:
         raise ValueError("--augment shift: for folders of images it is crop, flip or both")
-    steps = [transforms.RandomResizedCrop(size)] if "crop" in recipe.augment else _whole_image(size, short)
+    crop = [transforms.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0))]
+    steps = crop if "crop" in recipe.augment else _whole_image(size, short)
     steps += [transforms.RandomHorizontalFlip()] if "flip" in recipe.augment else []
     train_folder, test_folder = folder_parts(folder)
     train = ImageFolder(train_folder, transforms.Compose([*steps, transforms.ToArray()]))
