@@ -1,0 +1,10 @@
+"""What ships (minicnn/backends/cpu/gemm.py): blocks for each cache around the microkernel, and b packed into panels
+that it reads one after the other."""
+
+from minicnn.backends.cpu.gemm import gemm
+
+SIZE = 1024
+
+
+def multiply(a, b):
+    return gemm(a, b)
