@@ -143,7 +143,8 @@ def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, 
         b_count = min(held, groups * per_group - b0)
         for phase in range(2):
             tasks = b_count * ((K + CHUNK - 1) // CHUNK, (filters + rows - 1) // rows)[phase]
-            for task in prange(tasks):
+            for index in prange(tasks):
+                task = np.int64(index)
                 part, b = task // b_count, task % b_count
                 g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
                 if phase == 0:

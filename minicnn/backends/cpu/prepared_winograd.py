@@ -90,30 +90,16 @@ def _run(x, u, bias, residual, residual_too, relu, y, sizes, image, out_image, p
     for b0 in range(0, blocks, blocks_held):
         b_count = min(blocks_held, blocks - b0)
         for phase in range(2):
-            for task in prange(b_count * (groups if phase else chunks)):
+            for task in prange((b_count * chunks, b_count * groups)[phase]):
                 b, part = task % b_count, task // b_count
-                v, first = b * 36 * v_step, (b0 + b) * NR
+                v, m, first = b * 36 * v_step, own_first + numba.get_thread_id() * own, (b0 + b) * NR
                 if phase == 0:
                     _input_task(x, image, K, part, pad, grid, first, work, v, v_step)
                 else:
-                    m = own_first + numba.get_thread_id() * own
                     _output_task(
-                        u,
-                        bias,
-                        residual,
-                        residual_too,
-                        relu,
-                        y,
-                        sizes,
-                        part,
-                        out_image,
-                        grid,
-                        first,
-                        work,
-                        v,
-                        v_step,
+                        u, bias, residual, residual_too, relu, y, sizes, part, out_image, grid, first, work, v, v_step,
                         m,
-                    )
+                    )  # fmt: skip
 
 
 @kernel
