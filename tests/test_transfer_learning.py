@@ -56,12 +56,23 @@ def test_frozen_batch_norms_stay_and_those_that_learn_move(rng):
     finetune.freeze(model, "layer2")
     before = model.state_dict()
     optimizer = optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
-    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, callbacks=[finetune.FrozenNormsStay()])
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, callbacks=[finetune.NormsStay()])
     batch = rng.standard_normal((4, 3, 32, 32)).astype(np.float32), np.array([0, 1, 2, 3])
     trainer.fit([batch], [batch], epochs=2)  # the validation in between puts all modules into eval mode and back
     for name, array in model.state_dict().items():
         frozen = name.startswith(("conv1", "bn1", "layer1", "layer2"))
         assert np.array_equal(before[name], array) == frozen, name
+
+
+def test_all_batch_norms_may_stay_while_all_weights_learn(rng):
+    model = small()
+    before = model.state_dict()
+    trainer = Trainer(
+        model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.01), callbacks=[finetune.NormsStay(every=True)]
+    )
+    trainer.fit([(rng.standard_normal((4, 3, 32, 32)).astype(np.float32), np.array([0, 1, 2, 3]))])
+    for name, array in model.state_dict().items():
+        assert np.array_equal(before[name], array) == ("running" in name or "tracked" in name), name
 
 
 def test_a_frozen_part_in_eval_mode_trains_as_in_torch(rng):
@@ -85,7 +96,7 @@ def test_a_frozen_part_in_eval_mode_trains_as_in_torch(rng):
         layer.eval()
     torch.nn.functional.cross_entropy(theirs(torch.tensor(x)), torch.tensor(target)).backward()
     finetune.freeze(ours, "1")
-    finetune.FrozenNormsStay().on_epoch_begin(Trainer(ours, nn.CrossEntropyLoss(), None), 0, 1)
+    finetune.NormsStay().on_epoch_begin(Trainer(ours, nn.CrossEntropyLoss(), None), 0, 1)
     criterion = nn.CrossEntropyLoss()
     criterion(ours(x), target)
     ours.backward(criterion.backward(), need_dx=False)

@@ -18,9 +18,9 @@ from .train import _recipe_to_resume, _run_to_resume, _Session
 
 Array = np.ndarray
 
-BASE = Recipe("", weight_decay=5e-4, image_size=SIZE)
+BASE = Recipe("", weight_decay=5e-4, image_size=SIZE, batch_norm="keep")
 HEAD = replace(BASE, epochs=20, batch_size=32, schedule="cosine", lr=0.01)  # the last layer alone, on kept features
-ALL = replace(BASE, epochs=5, batch_size=32, schedule="onecycle", lr=0.0005, augment="crop,flip", crop_scale=0.35)
+ALL = replace(BASE, epochs=5, batch_size=32, schedule="onecycle", lr=0.001, augment="crop,flip", crop_scale=0.35)
 FEATURES = "features.safetensors"
 
 
@@ -38,9 +38,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--freeze", metavar="LAYER", help="what stays as it is: backbone (default), none, or all up to a layer (layer2)"
     )
+    parser.add_argument(
+        "--batch-norm", choices=("keep", "move"),
+        help="running statistics: keep those of the weights (default), or move them where nothing is frozen",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="default: 20 with --freeze backbone, else 5")
     parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: 32)")
-    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.0005")
+    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.001")
     parser.add_argument("--schedule", choices=SCHEDULES, help="how it moves (default: cosine, else onecycle)")
     parser.add_argument("--momentum", type=real(0, 1), metavar="X", help="of SGD (default: 0.9)")
     parser.add_argument("--weight-decay", type=real(0), metavar="X", help="default: 0.0005")
@@ -112,7 +116,7 @@ class _Finetuning(_Session):
         import minicnn
 
         from ..training import Progress, Trainer
-        from ..training.finetune import FrozenNormsStay, freeze, last_layer
+        from ..training.finetune import NormsStay, freeze, last_layer
         from ..training.runfolder import RunFolder
         from .build import build_optimizer, build_schedule
         from .sources import open_source
@@ -142,7 +146,7 @@ class _Finetuning(_Session):
         schedule = build_schedule(recipe, optimizer, len(self.train_batches))
         criterion = minicnn.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.progress = Progress(recipe.epochs, self.lines)
-        callbacks = [FrozenNormsStay(), *([] if args.quiet else [self.progress])]
+        callbacks = [NormsStay(every=recipe.batch_norm == "keep"), *([] if args.quiet else [self.progress])]
         trained = getattr(self.model, last_layer(self.model)) if self.only_head else self.model
         self.trainer = Trainer(trained, criterion, optimizer, schedule, callbacks)
         if state is None:

@@ -31,6 +31,7 @@ class Recipe:
     seed: int = 0
     weights: str = ""  # the file that fine-tuning began with
     freeze: str = ""  # and what of it stayed as it was
+    batch_norm: str = "move"  # or "keep": all batch norms normalise with the statistics that the weights came with
     backend: str = "cpu"
 
     def as_dict(self) -> dict[str, Any]:

@@ -128,11 +128,17 @@ def test_what_is_frozen_stays_and_the_rest_learns(data, weights, tmp_path):
     import minicnn
 
     assert finetune(weights, data, tmp_path / "run", "--freeze", "layer2.0", "--epochs", "1") == 0
-    before, after = minicnn.load(weights), load_checkpoint(tmp_path / "run" / "last.safetensors")["model"]
+    assert (
+        finetune(weights, data, tmp_path / "move", "--freeze", "layer2.0", "--epochs", "1", "--batch-norm", "move") == 0
+    )
+    before, after = minicnn.load(weights), load_checkpoint(tmp_path / "move" / "last.safetensors")["model"]
+    kept = load_checkpoint(tmp_path / "run" / "last.safetensors")["model"]
     for name, array in before.items():
+        statistics = "running" in name or "tracked" in name
         frozen = name.startswith(("conv1", "bn1", "layer1", "layer2.0"))
         if not name.startswith("fc"):  # running statistics included
             assert np.array_equal(array, after[name]) == frozen, name
+            assert np.array_equal(array, kept[name]) == (frozen or statistics), name
 
 
 def test_one_folder_is_split(weights, tmp_path, capsys):
