@@ -19,13 +19,13 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .moves import copy_run, transpose
-from .scratch import scratch
+from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
 
 MC, KC, NC = 96, 192, 3072
 GROUP = 8  # panels of B a task
-A_ROW = KC + 16  # an odd number of cache lines
+SMALL = 1 << 16  # elements of a single panel of B
 
 
 def gemm(a, b, out=None):
@@ -35,9 +35,12 @@ def gemm(a, b, out=None):
     if M * N * K == 0:
         return c
     (a, a_row, a_step), (b, b_step, b_column) = _flat(a), _flat(b)
-    nr = NV * VECTOR_BYTES // c.itemsize
-    packed_b = min(KC, K) * (-(-min(NC, N) // nr) * nr)
-    size = packed_b + get_num_threads() * MC * A_ROW
+    lanes = VECTOR_BYTES // c.itemsize
+    nr = min(NV * lanes, -(-N // lanes) * lanes)
+    kc = KC if nr < N else max(KC, SMALL // nr)  # one panel: longer sums, fewer rounds
+    mc = min(MC, max(MR, -(-M // (4 * MR)) * MR))  # few rows: still work for several threads
+    row = odd_lines(min(kc, K), lanes)
+    packed_b = min(kc, K) * (-(-min(NC, N) // nr) * nr)
     launch(
         _gemm,
         (M, N, K),
@@ -49,9 +52,9 @@ def gemm(a, b, out=None):
         b_column,
         c.reshape(-1),
         out is not None,
-        nr,
+        (mc, kc, nr, row),
         packed_b,
-        scratch(c.dtype, size),
+        scratch(c.dtype, packed_b + get_num_threads() * mc * row),
     )
     return c
 
@@ -67,40 +70,42 @@ def _flat(matrix):
 
 
 @kernel(parallel=True)
-def _gemm(sizes, a, a_row, a_step, b, b_step, b_column, c, add, nr, packed_b, work):
+def _gemm(sizes, a, a_row, a_step, b, b_step, b_column, c, add, plan, packed_b, work):
     """Loops 5, 4 and 3. One prange serves packing and multiplying: each costs 0.4 s to compile."""
     M, N, K = sizes
+    mc, kc, nr, row = plan
     for j0 in range(0, N, NC):
         n = min(NC, N - j0)
         panels = (n + nr - 1) // nr
         groups = (panels + GROUP - 1) // GROUP
-        for k0 in range(0, K, KC):
-            k = min(KC, K - k0)
+        for k0 in range(0, K, kc):
+            k = min(kc, K - k0)
             for phase in range(2):
-                tasks = (panels, (M + MC - 1) // MC * groups)[phase]
-                for task in prange(tasks):
+                tasks = (panels, (M + mc - 1) // mc * groups)[phase]
+                for index in prange(tasks):
+                    task = np.int64(index)
                     if phase == 0:
                         b_at, columns = k0 * b_step + (j0 + task * nr) * b_column, min(nr, n - task * nr)
                         _pack_panel(b, b_at, b_step, b_column, k, columns, work, task * k * nr, nr)
                     else:
-                        i0, first = task // groups * MC, task % groups * GROUP
-                        own = packed_b + numba.get_thread_id() * MC * A_ROW
+                        i0, first = task // groups * mc, task % groups * GROUP
+                        own = packed_b + numba.get_thread_id() * mc * row
                         _multiply(
-                            a, i0 * a_row + k0 * a_step, a_row, a_step, min(MC, M - i0), k, first * nr,
-                            min(n, (first + GROUP) * nr), c, i0 * N + j0, N, add or k0 > 0, nr, work, own,
+                            a, i0 * a_row + k0 * a_step, a_row, a_step, min(mc, M - i0), k, first * nr,
+                            min(n, (first + GROUP) * nr), c, i0 * N + j0, N, add or k0 > 0, nr, row, work, own,
                         )  # fmt: skip
 
 
 @kernel
-def _multiply(a, a_at, a_row, a_step, m, k, j_first, j_last, c, c_at, c_row, add, nr, work, own):
+def _multiply(a, a_at, a_row, a_step, m, k, j_first, j_last, c, c_at, c_row, add, nr, row, work, own):
     """Loops 2 and 1: a block of A times panels of the packed B."""
     if a_step != 1:
-        transpose(work, own, A_ROW, a, a_at, a_step, k, m)
-        a, a_at, a_row = work, own, A_ROW
+        transpose(work, own, row, a, a_at, a_step, k, m)
+        a, a_at, a_row = work, own, row
     elif j_last - j_first > 2 * nr:  # used often enough: rows close together, in few pages
         for i in range(m):
-            copy_run(work, own + i * A_ROW, k, a, a_at + i * a_row, 1, 0, k)
-        a, a_at, a_row = work, own, A_ROW
+            copy_run(work, own + i * row, k, a, a_at + i * a_row, 1, 0, k)
+        a, a_at, a_row = work, own, row
     for j in range(j_first, j_last, nr):
         for i in range(0, m, MR):  # (i, k) @ (k, j) -> (i, j)
             tile_product(

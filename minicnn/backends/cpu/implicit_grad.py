@@ -61,7 +61,8 @@ def _weight_grad(dy, x, source, dweight, sizes, taps_y, taps_x, grid, plan, work
             finish = (filters + 15) // 16 if b0 + held >= blocks else 0
             for phase in range(3):
                 tasks = (b_count * (k_blocks + 1), parts * k_blocks * f_blocks, finish)[phase]
-                for task in prange(tasks):
+                for index in prange(tasks):
+                    task = np.int64(index)
                     if phase == 0:
                         _pack(task, dy, x, source, g, b0, sizes, taps_y, taps_x, grid, plan, work)
                     elif phase == 1:

@@ -20,7 +20,8 @@ from .simd import MR, NR32, VECTOR_BYTES, tile_product
 from .threads import launch
 from .winograd_simd import LANES, input_tiles, output_tiles, weight_square
 
-VECTOR = VECTOR_BYTES // 4  # lanes
+VECTOR = np.int64(VECTOR_BYTES // 4)  # lanes; np.int64, as helpers are compiled anew for each literal number
+TAPS, ZERO = np.int64(9), np.int64(0)
 NR = NR32  # tiles a block: the columns of the microkernel
 V_BYTES = 6 << 20  # transformed input held at a time, U_BYTES filters: both stay in L3
 U_BYTES = 5 << 20
@@ -96,7 +97,8 @@ def _winograd(x, weight, bias, y, filters, image, out_image, pad, grid, plan, pl
             products = b_count * ((r_count + ROWS - 1) // ROWS)
             for phase in range(3):
                 tasks = (inputs, transforms, products)[phase]
-                for task in prange(tasks):
+                for index in prange(tasks):
+                    task = np.int64(index)  # else each helper is compiled for uint64 too
                     own = places[1] + numba.get_thread_id() * places[2]
                     if phase == 0:
                         _input_task(task, b0, K, x, image, pad, grid, plan, work)
@@ -123,7 +125,7 @@ def _filter_task(f, r0, r_count, weight, filters, plan, u_first, own, work):
     if turned:
         _filter_transform(weight, f, C, r0, r_count, turned, work, own, u_first + f * u_row, u_step)
     else:
-        _filter_transform(weight, r0 + f, C, 0, C, turned, work, own, u_first + f * u_row, u_step)
+        _filter_transform(weight, r0 + f, C, ZERO, C, turned, work, own, u_first + f * u_row, u_step)
 
 
 @kernel
@@ -193,7 +195,7 @@ def _filter_transform(weight, f, C, c_first, c_count, turned, work, buffer, u_at
     for c in range(0, c_count, VECTOR):
         lanes = min(VECTOR, c_count - c)
         source = (f * C + c_first + c) * 9
-        transpose(work, buffer, VECTOR, weight, source, 9, lanes, 9)
+        transpose(work, buffer, VECTOR, weight, source, TAPS, lanes, TAPS)
         if turned:
             weight_square(work, buffer + 8 * VECTOR, -VECTOR, work, u_at + c, u_step)
         else:

@@ -19,8 +19,7 @@ from .threads import launch
 from .winograd import input_block, strip_lanes
 from .winograd_simd import dweight_square, dy_tiles
 
-VECTOR = VECTOR_BYTES // 4
-NR = NR32
+VECTOR, NR, TAPS = np.int64(VECTOR_BYTES // 4), np.int64(NR32), np.int64(9)
 HELD_BYTES = 8 << 20  # transformed tiles held at a time, so that they stay in L3 …
 LEAST_HELD = 2  # … but this many blocks of NR tiles, so that a sum is worth its transform
 COLUMNS = 2 * NR  # channels a task
@@ -76,7 +75,8 @@ def _weight_grad(dy, x, dweight, filters, image, out_image, pad, grid, plan, ste
         m_first, first, size = places
         for phase in range(2):
             tasks = ((count + NR - 1) // NR * groups, products)[phase]
-            for task in prange(tasks):
+            for index in prange(tasks):
+                task = np.int64(index)
                 own = first + numba.get_thread_id() * size
                 if phase == 0:
                     _transform(task, t0, count, dy, x, filters, image, out_image, pad, grid, steps, m_first, own, work)
@@ -126,7 +126,7 @@ def _multiply(task, t0, count, rows, filters, steps, m_first, own, work, dweight
         for c in range(0, c_count, VECTOR):
             lanes = min(VECTOR, c_count - c)
             dweight_square(work, own + f * COLUMNS + c, u_step, work, square, VECTOR)
-            transpose(work, square + VECTOR * VECTOR, 9, work, square, VECTOR, 9, lanes)
+            transpose(work, square + VECTOR * VECTOR, TAPS, work, square, VECTOR, TAPS, lanes)
             to = ((f0 + f) * C + c0 + c) * 9
             spread_run(dweight, to, 1, 9 * lanes, work, square + VECTOR * VECTOR, t0 > 0)
 
