@@ -54,6 +54,11 @@ export function Conv({ node, place, feeding }) {
       </table>
     </figure>
   );
+  const { stride, padding, dilation } = node.settings;
+  const index = (p, i, axis) => {
+    const by = (letter, n) => (n === 1 ? letter : `${n}${letter}`);
+    return `${by(p, stride[axis])} + ${by(i, dilation[axis])}${padding[2 * axis] ? ` − ${padding[2 * axis]}` : ""}`;
+  };
   const inside = mine.filter((t) => t.inside);
   const mark = inside.length ? [{
     row: inside[0].iy, column: inside[0].ix, height: inside.at(-1).iy - inside[0].iy + 1, width: inside.at(-1).ix - inside[0].ix + 1, kind: "patch",
@@ -62,17 +67,17 @@ export function Conv({ node, place, feeding }) {
     <>
       <section id="forward" aria-labelledby="forward-title">
         <h3 id="forward-title">Forward: how y[{f}, {oy}, {ox}] came to be</h3>
-        <p class="formula">y[f, p, q] = bias[f] + Σ<sub>c,i,j</sub> weight[f, c, i, j] · x[c, p·{node.settings.stride[0]} − {node.settings.padding[0]} + i·{node.settings.dilation[0]}, q·{node.settings.stride[1]} − {node.settings.padding[2]} + j·{node.settings.dilation[1]}]</p>
+        <p class="formula">y[f, p, q] = {bias ? "bias[f] + " : ""}Σ<sub>c,i,j</sub> weight[f, c, i, j] · x[c, {index("p", "i", 0)}, {index("q", "j", 1)}]</p>
         <p class="formula numbers">
-          y[{f}, {oy}, {ox}] = {bias ? <V a={bias} i={f} /> : "0"}
-          {terms.map((t) => <> + {t.inside ? <V a={weight} i={t.w} bracket /> : inner(t.weight)} · {t.inside ? <V a={x} i={t.at} bracket /> : "0"}</>)}
+          y[{f}, {oy}, {ox}] = {bias && <V a={bias} i={f} />}
+          {terms.map((t, n) => <>{bias || n ? " + " : ""}{t.inside ? <V a={weight} i={t.w} bracket /> : inner(t.weight)} · {t.inside ? <V a={x} i={t.at} bracket /> : "0"}</>)}
           {all.length > terms.length && <> + … ({all.length - terms.length} more)</>} = <b id="y-value"><V a={y} i={out} /></b>
         </p>
         <div class="row">
           {channels.length > 1 && (
             <label>input channel <input type="number" id="tap-channel" min={channels[0]} max={channels.at(-1)} value={channel} onInput={(e) => setChosen(Number(e.currentTarget.value))} /></label>
           )}
-          <span>im2col makes of the patches of all {channels.length} channels the column p = {oy * ow + ox} (of {oh * ow}), {all.length} values long; the filter is row f = {f} of the weight matrix.</span>
+          <span>im2col makes of the {channels.length > 1 ? `patches of its ${channels.length} channels` : "patch"} the column p = {oy * ow + ox} (of {oh * ow}), {all.length} values long; the filter is row f = {f} of the weight matrix.</span>
         </div>
         <div class="sides">
           <div class="small"><BigMap array={feeding ?? x} channel={channel} marks={mark} label={`input channel ${channel} with the patch`} id="input-map" /></div>

@@ -16,7 +16,7 @@ export function Graph({ nodes, chosen, choose }) {
     lanes[lane] = to;
     return { from, to, lane };
   });
-  const gutter = 10 + 10 * lanes.length;
+  const gutter = 16 + 10 * lanes.length;
   const y = (i) => i * ROW + ROW / 2;
   const key = (event) => {
     const move = { ArrowDown: 1, ArrowUp: -1, Home: -nodes.length, End: nodes.length }[event.key];
@@ -30,12 +30,12 @@ export function Graph({ nodes, chosen, choose }) {
     <nav class="graph" aria-label="The network; arrow keys go from layer to layer" onKeyDown={key}>
       <div style={{ position: "relative", paddingLeft: `${gutter}px` }}>
         <svg width={gutter} height={nodes.length * ROW} aria-hidden="true">
-          {nodes.map((node, i) => node.sources.includes(i - 1) && <path d={`M${gutter - 5} ${y(i - 1)}V${y(i)}`} />)}
+          {nodes.map((node, i) => node.sources.includes(i - 1) && <path d={`M${gutter - 8} ${y(i - 1)}V${y(i)}`} />)}
           {placed.map(({ from, to, lane }) => {
-            const x = gutter - 5 - 10 * (lane + 1);
-            return <path class="skip" d={`M${gutter - 5} ${y(from)}H${x + 4}Q${x} ${y(from)} ${x} ${y(from) + 4}V${y(to) - 4}Q${x} ${y(to)} ${x + 4} ${y(to)}H${gutter - 5}`} />;
+            const x = gutter - 8 - 10 * (lane + 1);
+            return <path class="skip" d={`M${gutter - 8} ${y(from)}H${x + 4}Q${x} ${y(from)} ${x} ${y(from) + 4}V${y(to) - 4}Q${x} ${y(to)} ${x + 4} ${y(to)}H${gutter - 8}`} />;
           })}
-          {nodes.map((_, i) => <circle cx={gutter - 5} cy={y(i)} r="3" />)}
+          {nodes.map((_, i) => <circle cx={gutter - 8} cy={y(i)} r="3" />)}
         </svg>
         {nodes.map((node, i) => (
           <button key={i} class={`node ${GROUPS[node.operation] ?? ""}`} style={{ height: `${ROW - 4}px` }} aria-current={i === chosen ? "true" : undefined}
