@@ -38,6 +38,7 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..training import load_checkpoint
+    from ..training.report import confusion_matrix
     from ..training.runfolder import find_checkpoint
     from .build import model_of
     from .view import view_of
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     source = test_source(args, state, view)
     logits, target = predict_all(model_of(state), source)
     figures = measure(logits, target)
-    matrix = confusion_matrix(logits, target, len(view.classes))
+    matrix = confusion_matrix(logits.argmax(axis=1), target, len(view.classes))
     if args.json:
         extra = {"confusion": matrix.tolist(), "classes": list(view.classes)} if args.confusion else {}
         print_json({"checkpoint": str(path), "images": len(target), **figures, **extra})
@@ -100,17 +101,6 @@ def measure(logits: Array, target: Array) -> dict[str, float]:
 
     first, five, count = correct(logits, target)
     return {"loss": float(F.cross_entropy(logits, target)[0]), "accuracy": first / count, "top5": five / count}
-
-
-def confusion_matrix(logits: Array, target: Array, classes: int) -> Array:
-    """(classes, classes) counts: rows the true class, columns the prediction.
-
-    >>> confusion_matrix(np.array([[1.0, 0.0], [0.2, 0.8], [0.9, 0.1]]), np.array([0, 1, 1]), 2)
-    array([[1, 0],
-           [1, 1]])
-    """
-    cells = target * classes + logits.argmax(axis=1)
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
 def write_confusion(matrix: Array, view: View, folder: Path, quiet: bool) -> None:

@@ -14,7 +14,7 @@ from .output import complain, percent, table
 from .photos import check_photos, paths_of, with_progress
 from .pretrained import RESNETS, SHORT, SIZE, open_pretrained
 from .recipe import SCHEDULES, Recipe, given_options
-from .train import _recipe_to_resume, _run_to_resume, _Session
+from .session import Session, recipe_to_resume, run_to_resume
 
 Array = np.ndarray
 
@@ -76,11 +76,12 @@ def run(args: argparse.Namespace) -> int:
     if args.resume is None:
         recipe = _recipe_of(args)
     else:
-        folder = RunFolder(_run_to_resume(args))
+        folder = RunFolder(run_to_resume(args))
         state = load_run(folder.path, prefer=LAST)
-        recipe = _recipe_to_resume(args, state)
+        recipe = recipe_to_resume(args, state)
         if not recipe.weights:
             raise ValueError(f"{folder.path}: a run of minicnn train, which resumes it")
+        folder.tidy()
         args.backend = recipe.backend
         use_machine(args)
     session = _Finetuning(recipe, args, folder, state)
@@ -109,7 +110,7 @@ def _recipe_of(args: argparse.Namespace) -> Recipe:
     return replace(recipe, short_side=round(recipe.image_size * SHORT / SIZE))
 
 
-class _Finetuning(_Session):
+class _Finetuning(Session):
     """One run: what differs from a training run is where the model comes from and what of it learns."""
 
     def __init__(self, recipe: Recipe, args: argparse.Namespace, folder: Any, state: dict[str, Any] | None):
