@@ -10,9 +10,12 @@ from numba import prange
 
 from .arrays import canonical
 from .cache import kernel
+from .moves import copy_run
 from .threads import launch
 
 OUTPUTS = 4096  # a task, about: enough to pay for its start, few enough for all cores
+BAND = 2**17  # pixels of the lines of a band, at most: they stay in L2
+MARGIN = 64  # behind the last line: `copy_run` writes whole vectors
 
 
 def max_pool2d_forward(x, kernel, stride, padding, dilation, out_size):
@@ -21,12 +24,93 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, out_size):
     y = np.empty((*x.shape[:2], *out_size), x.dtype)
     indices = np.empty(y.shape, np.int64)
     kernel = _useful(x.shape[2:], kernel, padding, dilation)
-    launch(_max_forward, _planes(x), _planes(y), _planes(indices), kernel, stride, padding, dilation)
+    settings = _planes(x), _planes(y), _planes(indices), kernel, stride, padding, dilation
+    if y.size:
+        rows = min(out_size[0], max(1, OUTPUTS // out_size[1]))
+        band = _band_size(rows, kernel, stride, dilation) * out_size[1]
+        launch(*((_max_by_bands, *settings, rows) if band <= BAND else (_max_by_rows, *settings)))
     return y, indices
 
 
+def _band_size(rows, kernel, stride, dilation):
+    """How many lines of one pixel an output the windows of so many rows of outputs read."""
+    lines = (rows - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
+    return kernel[1] * stride[0] * -(-lines // stride[0])
+
+
 @kernel(parallel=True)
-def _max_forward(x, y, indices, kernel, stride, padding, dilation):
+def _max_by_bands(x, y, indices, kernel, stride, padding, dilation, rows):
+    """Small kernels. The pixels that tap column j sees are laid side by side first, one line for each row of pixels,
+    lines `stride` rows apart behind each other. Then what a tap sees in a whole band of outputs is one run, and so is
+    the loop that compares: no loop is shorter than a plane or a band.
+    """
+    P, H, W = x.shape
+    oh, ow = y.shape[1:]
+    (kh, kw), (stride_h, stride_w) = kernel, stride
+    first, last = _ranges(W, ow, kw, stride_w, padding[1], dilation[1])
+    first_row, last_row = _ranges(H, oh, kh, stride_h, padding[0], dilation[0])
+    earliest, earliest_row = _earliest(first, last, ow), _earliest(first_row, last_row, oh)
+    start, corner, gaps = np.empty(oh * ow, np.int32), np.empty(oh * ow, np.int64), False
+    for oy in range(oh):
+        for ox in range(ow):
+            start[oy * ow + ox] = earliest_row[oy] * dilation[0] * W + earliest[ox] * dilation[1]
+            corner[oy * ow + ox] = (oy * stride_h - padding[0]) * W + ox * stride_w - padding[1]
+            gaps |= earliest[ox] < 0 or earliest_row[oy] < 0
+    bands = (oh + rows - 1) // rows  # a plane
+    together = max(1, OUTPUTS // (rows * ow))  # bands a task
+    depth = ((rows - 1) * stride_h + (kh - 1) * dilation[0]) // stride_h + 1  # lines of one phase
+    flat_x, flat_y, flat_indices = x.reshape(-1), y.reshape(-1), indices.reshape(-1)
+    for task in prange((P * bands + together - 1) // together):
+        lines = np.empty(kw * stride_h * depth * ow + MARGIN, x.dtype)  # (kw, stride_h, depth, ow)
+        offset = np.empty(rows * ow, np.int32)  # of the maximum so far from the corner of its window, in pixels
+        for each in range(task * together, min(P * bands, (task + 1) * together)):
+            plane, top = each // bands, each % bands * rows
+            size = min(rows, oh - top) * ow
+            for j in range(kw):
+                for phase in range(stride_h):
+                    for line in range(depth):
+                        row = (top + line) * stride_h + phase - padding[0]
+                        at = ((j * stride_h + phase) * depth + line) * ow
+                        run = last[j] - first[j] if 0 <= row < H else 0
+                        if run > 0:
+                            pixel = (plane * H + row) * W + first[j] * stride_w + j * dilation[1] - padding[1]
+                            copy_run(lines, at + first[j], run, flat_x, pixel, stride_w, 0, run)
+                        for o in range(first[j] if run > 0 else ow):
+                            lines[np.uintp(at + o)] = -np.inf
+                        for o in range(last[j] if run > 0 else ow, ow):
+                            lines[np.uintp(at + o)] = -np.inf
+            begin = (plane * oh + top) * ow
+            for o in range(size):
+                flat_y[np.uintp(begin + o)] = -np.inf
+                offset[np.uintp(o)] = start[np.uintp(top * ow + o)]
+            for i in range(kh):
+                phase, line = i * dilation[0] % stride_h, i * dilation[0] // stride_h
+                for j in range(kw):
+                    at = ((j * stride_h + phase) * depth + line) * ow
+                    code = np.int32(i * dilation[0] * W + j * dilation[1])
+                    keep_larger(lines, at, code, flat_y, begin, offset, size)
+            for o in range(size):
+                flat_indices[np.uintp(begin + o)] = corner[np.uintp(top * ow + o)] + offset[np.uintp(o)]
+            if gaps:
+                for o in range(size):
+                    if earliest[(top * ow + o) % ow] < 0 or earliest_row[(top * ow + o) // ow] < 0:
+                        flat_indices[begin + o] = -1
+
+
+@kernel
+def keep_larger(pixels, at, code, best, begin, offset, size):
+    """One tap: where a pixel > best, or is NaN, it is the new best. Unsigned indices: none is tested for a sign."""
+    for o in range(size):
+        b, p = np.uintp(begin + o), np.uintp(o)
+        pixel, largest, number = pixels[np.uintp(at + o)], best[b], offset[p]
+        better = (pixel > largest) | (pixel != pixel)
+        best[b] = pixel if better else largest
+        offset[p] = code if better else number
+
+
+@kernel(parallel=True)
+def _max_by_rows(x, y, indices, kernel, stride, padding, dilation):
+    """Any kernel."""
     P, H, W = x.shape
     oh, ow = y.shape[1:]
     kh, kw = kernel
