@@ -7,7 +7,7 @@ import numpy as np
 
 from minicnn.backends.cpu.simd import MR, NR32, tile_product
 
-SIZE = 1024
+SIZE = 2048
 
 
 def multiply(a, b):

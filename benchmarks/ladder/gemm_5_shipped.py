@@ -3,7 +3,7 @@ that it reads one after the other."""
 
 from minicnn.backends.cpu.gemm import gemm
 
-SIZE = 1024
+SIZE = 2048
 
 
 def multiply(a, b):

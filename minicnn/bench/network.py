@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import load, models, no_grad
 from ..backends import backend
-from ..inspect import summary
 from . import engines
 from .harness import OURS, Call, Case
+from .steps import flops
 
 Array = np.ndarray
 
@@ -23,16 +23,13 @@ def contestants(peers: Sequence[str]) -> list[str]:
 def prediction(folder: Path, batch: int, image: int, peers: Sequence[str], threads: int) -> Case:
     """A call with so many images of this side. folder: that of `engines.write_weights`."""
     state = load(folder / "resnet18.safetensors")
-    model = models.resnet18()
-    model.load_state_dict(state)
-    model.eval()
-    flops = batch * summary(model, (1, 3, image, image)).flops
+    work = float(batch * flops(models.resnet18(), 3, image))
     x = np.random.default_rng(batch).standard_normal((batch, 3, image, image), np.float32)
     calls: dict[str, Call] = {}
     for who in contestants(peers):
         calls[who] = _predicts(engines.load(who, folder, threads, x.shape), x)
     return Case(
-        "ResNet18 inference", f"ResNet18 {image}x{image}", batch, "predict", float(flops), "GFLOP/s", calls,
+        "ResNet18 inference", f"ResNet18 {image}x{image}", batch, "predict", work, "GFLOP/s", calls,
         lambda: (_exact(state, x, "torch" in peers),), 1e-4,
     )  # fmt: skip
 
