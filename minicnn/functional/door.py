@@ -61,14 +61,16 @@ def enter(operation: str, **arrays: Array | None) -> ModuleType:
 
     The first array decides; None stands for an argument that was left out. `TypeError` otherwise.
     """
-    (first_name, first), *others = arrays.items()
-    backend = module_of(first)
-    if backend is None:
-        raise TypeError(f"{operation}: {first_name} must be a NumPy array, got {describe(first)}")
-    if not backend.supports(first.dtype):
-        raise TypeError(f"{operation}: {first_name} must be float32 or float64, got {describe(first)}")
-    for name, array in others:
-        if array is not None and (module_of(array) is not backend or array.dtype != first.dtype):
+    first: Any = None
+    for name, array in arrays.items():
+        if first is None:
+            first, first_name = array, name
+            backend = module_of(array)
+            if backend is None:
+                raise TypeError(f"{operation}: {name} must be a NumPy array, got {describe(array)}")
+            if not backend.supports(array.dtype):
+                raise TypeError(f"{operation}: {name} must be float32 or float64, got {describe(array)}")
+        elif array is not None and (module_of(array) is not backend or array.dtype != first.dtype):
             raise TypeError(
                 f"{operation}: {name} must be an array of {first.dtype} like {first_name}, got {describe(array)}"
             )

@@ -16,13 +16,14 @@ from .cache import kernel
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
-SHORT = 32  # planes below this length are put side by side first, so that a loop has something to run over
+SHORT = 512  # planes below this length are put side by side first, so that a loop has something to run over
+TINY = 32  # the same where there are no sums
 FEW = 8  # fewer channels than this are cut across the planes
 
 
 def batch_norm_train_forward(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, (C,), in float64. Of no values they are NaN."""
-    if x.shape[2] < SHORT and x.shape[0] > 1:
+    if x.shape[2] < SHORT and x.shape[0] > 1 and x.shape[1] < FEW:
         y, mean, var = batch_norm_train_forward(_joined(x), weight, bias, eps)
         return _split(y, x.shape), mean, var
     x = canonical(x)
@@ -43,6 +44,16 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
     N, C, L = x.shape
     for c in prange(C):
         count, channel_mean, m2 = 0.0, 0.0, 0.0
+        if L < SHORT:
+            values = side_by_side(x, c)
+            for start in range(0, N * L, PIECE):
+                size, piece_mean, piece_m2 = moments(values[start : start + PIECE])
+                count, channel_mean, m2 = merged(count, channel_mean, m2, size, piece_mean, piece_m2)
+            mean[c], var[c] = channel_mean, m2 / count
+            out = np.empty_like(values)  # not in place: a loop over vectors wants arrays that do not overlap
+            affine(values, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], out)
+            put_back(out, y, c)
+            continue
         for n in range(N):
             for start in range(0, L, PIECE):
                 values, piece_mean, piece_m2 = moments(x[n, c, start : start + PIECE])
@@ -50,6 +61,26 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
         mean[c], var[c] = channel_mean, m2 / count
         for n in range(N):
             affine(x[n, c], mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
+
+
+@kernel
+def side_by_side(x, c):
+    """The planes of channel c behind each other, in an array of their own."""
+    N, _, L = x.shape
+    values = np.empty(N * L, x.dtype)
+    for n in range(N):
+        for i in range(L):
+            values[np.uintp(n * L + i)] = x[n, c, i]
+    return values
+
+
+@kernel
+def put_back(values, y, c):
+    """The other way."""
+    N, _, L = y.shape
+    for n in range(N):
+        for i in range(L):
+            y[n, c, i] = values[np.uintp(n * L + i)]
 
 
 @kernel(parallel=True)
@@ -113,7 +144,7 @@ def minus(a, b):
 
 def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
     """y with the given statistics."""
-    if x.shape[2] < SHORT and x.shape[0] > 1:
+    if x.shape[2] < TINY and x.shape[0] > 1:
         return _split(batch_norm_eval_forward(_joined(x), mean, var, weight, bias, eps), x.shape)
     x = canonical(x)
     y = np.empty_like(x)
@@ -162,7 +193,7 @@ def batch_norm_eval_backward(dy, x, weight, mean, var, eps):
 
 
 def _backward(dy, x, weight, mean, var, eps, training):
-    if x.shape[2] < SHORT and x.shape[0] > 1:
+    if x.shape[2] < SHORT and x.shape[0] > 1 and x.shape[1] < FEW:
         dx, dweight, dbias = _backward(_joined(dy), _joined(x), weight, mean, var, eps, training)
         return _split(dx, x.shape), dweight, dbias
     dy, x = canonical(dy), canonical(x)
@@ -185,13 +216,26 @@ def _channel_backward(dy, x, mean, var, weight, eps, training, dx, dweight, dbia
     N, C, L = x.shape
     for c in prange(C):
         total, projected = 0.0, 0.0
+        inv_std = 1 / math.sqrt(var[c] + eps)
+        if L < SHORT:
+            upstream, values = side_by_side(dy, c), side_by_side(x, c)
+            for start in range(0, N * L, PIECE):
+                stop = start + PIECE
+                piece_total, piece_projected = product_sums(upstream[start:stop], values[start:stop], mean[c])
+                total += piece_total
+                projected += piece_projected
+            dbias[c], dweight[c] = total, projected * inv_std
+            means = total / (N * L), projected / (N * L)
+            out = np.empty_like(values)
+            piece_grad(upstream, values, mean[c], inv_std, weight[c], training, means, out)
+            put_back(out, dx, c)
+            continue
         for n in range(N):
             for start in range(0, L, PIECE):
                 stop = start + PIECE
                 piece_total, piece_projected = product_sums(dy[n, c, start:stop], x[n, c, start:stop], mean[c])
                 total += piece_total
                 projected += piece_projected
-        inv_std = 1 / math.sqrt(var[c] + eps)
         dbias[c], dweight[c] = total, projected * inv_std
         means = total / (N * L), projected / (N * L)
         for n in range(N):
