@@ -100,7 +100,8 @@ def conv_transpose2d_backward(
         whole = backend.conv2d_forward(dy4, weight, None, *_conv_settings(ctx))
         dx = np.ascontiguousarray(whole[:, :, : x.shape[-2], : x.shape[-1]]).reshape(x.shape)
     if needs[1]:
-        dweight = backend.conv2d_weight_grad(_conv_output(images, ctx), dy4, weight.shape, *_conv_settings(ctx))
+        reached, settings = _reached(dy4, images, ctx)
+        dweight = backend.conv2d_weight_grad(images, reached, weight.shape, *settings)
     dbias = backend.channel_sum(dy4) if needs[2] and bias is not None else None
     return door.leave_backward(name, ctx, dy, (dx, dweight, dbias))
 
@@ -117,6 +118,17 @@ def _conv_output(images: Array, ctx: ConvTranspose2dContext) -> Array:
     oh, ow = output_size(ctx.out_size, ctx.weight.shape[2:], stride, padding, dilation)
     H, W = images.shape[2:]
     return images if (oh, ow) == (H, W) else np.pad(images, ((0, 0), (0, 0), (0, oh - H), (0, ow - W)))
+
+
+def _reached(dy: Array, images: Array, ctx: ConvTranspose2dContext) -> tuple[Array, tuple]:
+    """dy and conv's settings without the rows and columns that no pixel of x reaches (see `_conv_output`)."""
+    stride, padding, dilation, groups = _conv_settings(ctx)
+    oh, ow = output_size(ctx.out_size, ctx.weight.shape[2:], stride, padding, dilation)
+    top, bottom, left, right = padding
+    bottom -= (oh - images.shape[2]) * stride[0]
+    right -= (ow - images.shape[3]) * stride[1]
+    dy = dy[:, :, : dy.shape[2] + min(0, bottom), : dy.shape[3] + min(0, right)]
+    return dy, (stride, (top, max(0, bottom), left, max(0, right)), dilation, groups)
 
 
 def _out_size(x_shape, kernel, stride, padding, added, dilation) -> Pair:

@@ -297,7 +297,7 @@ def _total(values: Array) -> float:
 def _reduced(losses: Array, reduction: str, divisor: Any, shape: tuple[int, ...]) -> Any:
     """The loss as its reduction wants it: an array of `shape` for "none", else a scalar of the dtype of losses."""
     if reduction == "none":
-        return losses.reshape(shape)
+        return np.ascontiguousarray(losses).reshape(shape)
     total = _total(losses)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return losses.dtype.type(total if reduction == "sum" else total / np.float64(divisor))

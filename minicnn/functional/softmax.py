@@ -17,7 +17,7 @@ class SoftmaxContext(NamedTuple):
 def softmax(x: Array, axis: int = -1) -> tuple[Array, SoftmaxContext | None]:
     """y_i = exp(x_i) / Σ_j exp(x_j) along `axis`, for every x without overflow.
 
-    x: any shape of rank ≥ 1. A row that holds NaN or +inf, or −inf alone, is NaN.
+    x: any shape, a single number being a row of one. A row that holds NaN or +inf, or −inf alone, is NaN.
     `ValueError` for an axis out of range.
 
     >>> import numpy as np
@@ -30,8 +30,8 @@ def softmax(x: Array, axis: int = -1) -> tuple[Array, SoftmaxContext | None]:
            [ 0.25, -0.25]])
     """
     backend = door.enter("softmax", x=x)
-    axis = check.axis("softmax", "axis", axis, x.ndim)
-    y = backend.softmax_forward(x, axis)
+    axis = check.axis("softmax", "axis", axis, max(1, x.ndim))
+    y = backend.softmax_forward(_row(x), axis).reshape(x.shape)
     return door.leave("softmax", {"x": x, "axis": axis}, y, SoftmaxContext(x, axis))
 
 
@@ -39,7 +39,8 @@ def softmax_backward(dy: Array, ctx: SoftmaxContext) -> Array:
     """dx_i = y_i · (dy_i − Σ_j dy_j · y_j)"""
     door.check_context("softmax", ctx, SoftmaxContext)
     backend = door.enter_backward("softmax", ctx, SoftmaxContext, dy, ctx.x.shape, like=ctx.x)
-    return door.leave_backward("softmax", ctx, dy, backend.softmax_backward(dy, ctx.x, ctx.axis))
+    dx = backend.softmax_backward(_row(dy), _row(ctx.x), ctx.axis).reshape(ctx.x.shape)
+    return door.leave_backward("softmax", ctx, dy, dx)
 
 
 class LogSoftmaxContext(NamedTuple):
@@ -50,7 +51,7 @@ class LogSoftmaxContext(NamedTuple):
 def log_softmax(x: Array, axis: int = -1) -> tuple[Array, LogSoftmaxContext | None]:
     """y_i = x_i − log Σ_j exp(x_j) along `axis`, for every x without overflow.
 
-    x: any shape of rank ≥ 1. A row that holds NaN or +inf, or −inf alone, is NaN.
+    x: any shape, a single number being a row of one. A row that holds NaN or +inf, or −inf alone, is NaN.
     `ValueError` for an axis out of range.
 
     >>> import numpy as np
@@ -61,8 +62,8 @@ def log_softmax(x: Array, axis: int = -1) -> tuple[Array, LogSoftmaxContext | No
     array([ 0.75, -0.75])
     """
     backend = door.enter("log_softmax", x=x)
-    axis = check.axis("log_softmax", "axis", axis, x.ndim)
-    y = backend.log_softmax_forward(x, axis)
+    axis = check.axis("log_softmax", "axis", axis, max(1, x.ndim))
+    y = backend.log_softmax_forward(_row(x), axis).reshape(x.shape)
     return door.leave("log_softmax", {"x": x, "axis": axis}, y, LogSoftmaxContext(x, axis))
 
 
@@ -70,4 +71,10 @@ def log_softmax_backward(dy: Array, ctx: LogSoftmaxContext) -> Array:
     """dx_i = dy_i − softmax(x)_i · Σ_j dy_j"""
     door.check_context("log_softmax", ctx, LogSoftmaxContext)
     backend = door.enter_backward("log_softmax", ctx, LogSoftmaxContext, dy, ctx.x.shape, like=ctx.x)
-    return door.leave_backward("log_softmax", ctx, dy, backend.log_softmax_backward(dy, ctx.x, ctx.axis))
+    dx = backend.log_softmax_backward(_row(dy), _row(ctx.x), ctx.axis).reshape(ctx.x.shape)
+    return door.leave_backward("log_softmax", ctx, dy, dx)
+
+
+def _row(x: Array) -> Array:
+    """x, a 0-d array as a row of one."""
+    return x.reshape(1) if x.ndim == 0 else x

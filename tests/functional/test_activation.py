@@ -175,3 +175,11 @@ def test_bad_contexts_and_settings(backend, activation):
     assert_refused(ValueError, "approximate", lambda: F.gelu(x, "erf"))
     for wrong in (None, 0, True, ["none"]):
         assert_refused(TypeError, "approximate", lambda wrong=wrong: F.gelu(x, wrong))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_infinite_gradient_warns_of_nothing(backend, activation, dtype):
+    """The derivative of a saturated sigmoid is 0, and 0 · inf is NaN: no RuntimeWarning, which is an error here."""
+    forward, backward, settings, _ = activation
+    x = np.array([1e4, -1e4, 0.0], dtype)
+    backward(np.array([np.inf, np.inf, np.inf], dtype), forward(x, **settings)[1])

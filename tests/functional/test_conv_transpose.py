@@ -3,6 +3,7 @@
 import checks
 import numpy as np
 import pytest
+import torch
 from cases import DTYPES, TRANSPOSED, each, settings_of
 from contract import assert_contract
 from refusals import check_refusals
@@ -85,3 +86,21 @@ REFUSED = [
     ("ctx-none", {"ctx": None}, TypeError, "ctx"),
 ]
 test_refusals = check_refusals(F.conv_transpose2d, F.conv_transpose2d_backward, GOOD, REFUSED)
+
+
+def test_rows_that_no_pixel_reaches_stay_out_of_the_gradients(backend, rng):
+    """An output padding of a stride or more adds rows of bias alone: what comes back there, NaN too, is dbias's alone."""
+    x, weight, bias = rng.standard_normal((1, 2, 3, 4)), rng.standard_normal((2, 2, 2, 2)), np.zeros(2)
+    for padding in (0, 1):
+        settings = {"padding": padding, "output_padding": 2, "dilation": 3}
+        leaves = [torch.tensor(array, requires_grad=True) for array in (x, weight)]
+        theirs = torch.nn.functional.conv_transpose2d(*leaves, **settings)
+        for row in (0, -1):
+            dy = rng.standard_normal(tuple(theirs.shape))
+            dy[:, :, row] = np.nan
+            _, ctx = F.conv_transpose2d(x, weight, bias, **settings)
+            ours = F.conv_transpose2d_backward(dy, ctx)
+            wanted = torch.autograd.grad(theirs, leaves, torch.tensor(dy), retain_graph=True)
+            for gradient, truth in zip(ours, wanted):
+                np.testing.assert_allclose(gradient, truth.numpy(), rtol=1e-10, atol=1e-12)
+            assert np.isnan(ours[2]).all()

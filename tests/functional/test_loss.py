@@ -324,3 +324,15 @@ def test_bad_calls_of_cross_entropy(backend):
     assert_refused(TypeError, "target must be", lambda: F.cross_entropy(X, q.astype(np.float32)))
     assert_refused(ValueError, "target must have", lambda: F.cross_entropy(X, q[:, :2]))
     assert_refused(TypeError, "class indices", lambda: F.nll_loss(X, q))
+
+
+def test_losses_of_transposed_arrays_are_contiguous(backend, rng):
+    x, target = rng.standard_normal((3, 4)).T, rng.random((3, 4)).T
+    log_probs, classes = rng.standard_normal((2, 5, 3)).transpose(0, 2, 1), rng.integers(0, 3, (5, 2)).T
+    for y in (
+        F.mse_loss(x, target, reduction="none")[0],
+        F.binary_cross_entropy_with_logits(x, target, reduction="none")[0],
+        F.nll_loss(log_probs, classes, reduction="none")[0],
+        F.cross_entropy(log_probs, classes, reduction="none")[0],
+    ):
+        assert y.flags.c_contiguous

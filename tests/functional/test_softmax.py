@@ -104,7 +104,7 @@ def test_bad_calls(backend, pair):
         assert_refused(ValueError, "axis must be", lambda axis=axis: forward(x, axis), x)
     for axis in (None, 1.0, "1", True, (0, 1)):
         assert_refused(TypeError, "axis must be", lambda axis=axis: forward(x, axis), x)
-    assert_refused(ValueError, "axis must be", lambda: forward(np.array(1.0)))
+    assert_refused(ValueError, "axis must be", lambda: forward(np.array(1.0), 1))
     _, ctx = forward(x)
     for dy in (None, 1.0, np.ones((2, 3), np.float32), np.ones((2, 3), int)):
         assert_refused(TypeError, "dy must be", lambda dy=dy: backward(dy, ctx), x)
@@ -112,3 +112,14 @@ def test_bad_calls(backend, pair):
         assert_refused(ValueError, "dy must have", lambda dy=dy: backward(dy, ctx), x)
     for wrong in (None, (x, 1), F.relu(x)[1]):
         assert_refused(TypeError, "ctx must be", lambda wrong=wrong: backward(x, wrong))
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+def test_a_single_number_is_a_row_of_one(backend, pair, axis):
+    forward, backward, peer = pair
+    x, dy = np.array(2.0), np.array(3.0)
+    y, ctx = forward(x, axis)
+    wanted_y, wanted_dx = torchs(peer, x, dy, axis)
+    for ours, wanted in ((y, wanted_y), (backward(dy, ctx), wanted_dx)):
+        assert isinstance(ours, np.ndarray) and ours.shape == ()
+        assert ours == wanted

@@ -43,7 +43,8 @@ def sigmoid_forward(x):
 
 def sigmoid_backward(dy, x):
     # forward: y = σ(x), and σ'(x) = σ(x) · (1 − σ(x)) = σ(x) · σ(−x)
-    return np.asarray(plain(dy) * sigmoid_forward(x) * sigmoid_forward(-x))
+    with np.errstate(invalid="ignore"):  # inf · 0 is NaN
+        return np.asarray(plain(dy) * sigmoid_forward(x) * sigmoid_forward(-x))
 
 
 def tanh_forward(x):
@@ -53,7 +54,8 @@ def tanh_forward(x):
 
 def tanh_backward(dy, x):
     # forward: y = tanh(x), and tanh'(x) = 1 − tanh(x)²
-    return np.asarray(plain(dy) * (1 - tanh_forward(x) ** 2))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(plain(dy) * (1 - tanh_forward(x) ** 2))
 
 
 def silu_forward(x):
