@@ -97,6 +97,7 @@ def test_nan_and_infinity_stay_where_the_reference_has_them(case, where, value, 
     target = {"x": x, "weight": weight, "dy": dy}[where]
     target.flat[rng.integers(target.size)] = value
     target.flat[0] = value
+    target.flat[-1] = -value
     with np.errstate(invalid="ignore"):
         expected = all_three(reference, x, weight, bias, dy, settings)
     with minicnn.conv_algorithm(algorithm):

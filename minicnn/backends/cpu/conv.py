@@ -61,7 +61,9 @@ def conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     if algorithm == WINOGRAD:
         return winograd.input_grad(dy, weight, x_shape, padding)
     # im2col reads dy as zero outside, and 0·inf would be NaN where no output lies at all: the plain loops skip it
-    exact = direct if algorithm == DIRECT or not np.isfinite(weight.sum()) else implicit
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(weight.sum())
+    exact = direct if algorithm == DIRECT or not finite else implicit
     return exact.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
 
 

@@ -1,7 +1,7 @@
 """Copies that packing is made of, as vector code: runs with zeros around them, and transposed squares.
 
 Numba lets an index be negative, and so does not vectorise `out[at + i] = x[from + i]`: a plain loop packs a column
-block in 4 cycles an element, these in a quarter of a cycle.
+block in 4 cycles an element, these in 0.6 (float32 on AVX-512, rows of 56 pixels).
 """
 
 import numba

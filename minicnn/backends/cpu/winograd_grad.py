@@ -41,7 +41,7 @@ def weight_grad(dy, x, weight_shape, padding):
         odd_lines(rows * COLUMNS, VECTOR),
     )
     b_step = odd_lines(VECTOR * NR, VECTOR)
-    own = 36 * max(u_step, b_step) + 2 * VECTOR * VECTOR
+    own = 36 * max(u_step, b_step) + 2 * TAPS * VECTOR  # and two squares of dweight
     m_first = 36 * v_step
     own_first = m_first + 36 * m_step
     work = scratch(x.dtype, own_first + get_num_threads() * own)
@@ -126,9 +126,9 @@ def _multiply(task, t0, count, rows, filters, steps, m_first, own, work, dweight
         for c in range(0, c_count, VECTOR):
             lanes = min(VECTOR, c_count - c)
             dweight_square(work, own + f * COLUMNS + c, u_step, work, square, VECTOR)
-            transpose(work, square + VECTOR * VECTOR, TAPS, work, square, VECTOR, TAPS, lanes)
+            transpose(work, square + TAPS * VECTOR, TAPS, work, square, VECTOR, TAPS, lanes)
             to = ((f0 + f) * C + c0 + c) * 9
-            spread_run(dweight, to, 1, 9 * lanes, work, square + VECTOR * VECTOR, t0 > 0)
+            spread_run(dweight, to, 1, 9 * lanes, work, square + TAPS * VECTOR, t0 > 0)
 
 
 @kernel
