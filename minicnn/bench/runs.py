@@ -144,7 +144,7 @@ def _network(options: Options, peers: list[str], limits: dict[str, float]) -> It
         for batch in batches:
             case = network.prediction(folder, batch, options.image, peers, options.threads)
             yield _figures(case, limits, effort)
-        rounds = 1 if options.quick else 5
+        rounds = 1 if options.quick else 3
         whos = network.contestants(peers)
         for found in children.first_predictions(folder, whos, options.threads, options.image, rounds):
             yield {"kind": "first", **found}
