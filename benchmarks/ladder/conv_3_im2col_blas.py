@@ -1,5 +1,5 @@
-"""The same columns, multiplied by NumPy's BLAS: the product now takes less time than writing and reading the
-columns."""
+"""The same columns, multiplied by NumPy's BLAS, which is blocked for the caches and runs on all threads. 150 GFLOP/s
+(see README.md)."""
 
 from conv_2_im2col_numpy import columns
 
