@@ -19,6 +19,8 @@ from .winograd import CHANNELS, M_STEP, NR, ROWS, V_BYTES, input_block, output_b
 from .winograd_simd import weight_square
 
 VECTOR = VECTOR_BYTES // 4
+ALONE_BYTES = 512 << 10  # of V of a block that a core keeps in its L2 beside M and a stream of U
+ALONE_BLOCKS = 8  # from this many on each core gets its share of whole blocks
 
 
 def transform_filters(weight):
@@ -35,7 +37,8 @@ def transform_filters(weight):
 def _transform_filters(weight, sizes, own, work, u):
     F, C = sizes
     panels, of_group = (F + MR - 1) // MR, ROWS // MR
-    for panel in prange(panels):
+    for index in prange(panels):
+        panel = np.int64(index)
         group, place = panel // of_group, panel % of_group
         held = min(of_group, panels - group * of_group)
         first = group * of_group * 36 * C * MR
@@ -60,8 +63,10 @@ def run(x, u, bias, residual, relu, y, padding):
     tiles_h, tiles_w = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
     tiles = y.shape[0] * tiles_h * tiles_w
     v_step = odd_lines(K * NR, VECTOR)
-    blocks_held = max(1, min(-(-tiles // NR), V_BYTES // (36 * v_step * 4)))
-    own_first, own = blocks_held * 36 * v_step, 36 * M_STEP
+    blocks, v_size = -(-tiles // NR), 36 * v_step
+    alone = v_size * 4 <= ALONE_BYTES and blocks >= ALONE_BLOCKS
+    held = blocks if alone else max(1, min(blocks, max(V_BYTES, x.itemsize * u.size) // (v_size * x.itemsize)))
+    own_first, own = (0, 36 * M_STEP + v_size) if alone else (held * v_size, 36 * M_STEP)
     launch(
         _run,
         x.reshape(-1),
@@ -76,30 +81,39 @@ def run(x, u, bias, residual, relu, y, padding):
         (y.shape[2], y.shape[3]),
         (padding[0], padding[2]),
         (tiles_h, tiles_w, tiles, strip_lanes(tiles_w)),
-        (blocks_held, v_step, own_first, own),
+        (held, v_step, own_first, own, alone),
         scratch(x.dtype, own_first + own * get_num_threads()),
     )
 
 
 @kernel(parallel=True)
 def _run(x, u, bias, residual, residual_too, relu, y, sizes, image, out_image, pad, grid, plan, work):
-    """Blocks of tiles as many as stay in L3: transform the input, then multiply, each in parallel."""
+    """Blocks of tiles as many as stay in L3: transform the input, then multiply, each in parallel.
+
+    Where V of one block fits into L2 beside the rest, a task does both for its block.
+    """
     K, R = sizes
-    blocks_held, v_step, own_first, own = plan
+    blocks_held, v_step, own_first, own, alone = plan
     blocks, chunks, groups = (grid[2] + NR - 1) // NR, (K + CHANNELS - 1) // CHANNELS, (R + ROWS - 1) // ROWS
     for b0 in range(0, blocks, blocks_held):
         b_count = min(blocks_held, blocks - b0)
-        for phase in range(2):
-            for task in prange((b_count * chunks, b_count * groups)[phase]):
+        for phase in range(1 if alone else 2):
+            # a choice written `a if phase else b` inside prange(…) makes Numba run it on one thread
+            tasks = (b_count if alone else b_count * chunks, b_count * groups)[phase]
+            for index in prange(tasks):
+                task = np.int64(index)
                 b, part = task % b_count, task // b_count
-                v, m, first = b * 36 * v_step, own_first + numba.get_thread_id() * own, (b0 + b) * NR
+                m, first = own_first + numba.get_thread_id() * own, (b0 + b) * NR
+                v = m + 36 * M_STEP if alone else b * 36 * v_step
                 if phase == 0:
-                    _input_task(x, image, K, part, pad, grid, first, work, v, v_step)
-                else:
-                    _output_task(
-                        u, bias, residual, residual_too, relu, y, sizes, part, out_image, grid, first, work, v, v_step,
-                        m,
-                    )  # fmt: skip
+                    for chunk in range(0 if alone else part, chunks if alone else part + 1):
+                        _input_task(x, image, K, chunk, pad, grid, first, work, v, v_step)
+                if phase == 1 or alone:
+                    for group in range(0 if alone else part, groups if alone else part + 1):
+                        _output_task(
+                            u, bias, residual, residual_too, relu, y, sizes, group, out_image, grid, first, work, v,
+                            v_step, m,
+                        )  # fmt: skip
 
 
 @kernel
