@@ -20,7 +20,7 @@ Array = np.ndarray
 
 BASE = Recipe("", weight_decay=5e-4, image_size=SIZE, batch_norm="keep")
 HEAD = replace(BASE, epochs=20, batch_size=32, schedule="cosine", lr=0.01)  # the last layer alone, on kept features
-ALL = replace(BASE, epochs=5, batch_size=32, schedule="onecycle", lr=0.001, augment="crop,flip", crop_scale=0.35)
+ALL = replace(BASE, epochs=5, batch_size=32, schedule="onecycle", lr=0.0005, augment="crop,flip", crop_scale=0.35)
 FEATURES = "features.safetensors"
 
 
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="default: 20 with --freeze backbone, else 5")
     parser.add_argument("--batch-size", type=whole(1), metavar="N", help="images a step (default: 32)")
-    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.001")
+    parser.add_argument("--lr", type=real(0, open_low=True), metavar="X", help="default: 0.01, else 0.0005")
     parser.add_argument("--schedule", choices=SCHEDULES, help="how it moves (default: cosine, else onecycle)")
     parser.add_argument("--momentum", type=real(0, 1), metavar="X", help="of SGD (default: 0.9)")
     parser.add_argument("--weight-decay", type=real(0), metavar="X", help="default: 0.0005")
