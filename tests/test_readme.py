@@ -6,12 +6,15 @@ sets are stood in for by small made-up files where the README says that they lie
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import minicnn
+from minicnn import models
 from minicnn.cli import main
 from minicnn.data import Digits
 
@@ -55,6 +58,10 @@ def workplace(tmp_path, rng, monkeypatch):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(5):
             Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(tmp_path / "photos" / name / f"{i}.jpg")
+    shutil.copy("photos/ant/0.jpg", "photo.jpg")
+    shutil.copytree("photos/ant", "imagenet-val/n02219486")
+    minicnn.save(models.resnet18().state_dict(), "weights.npz")
+    Path("weights.npz").rename("resnet18-f37072fd.pth")  # what a file holds is told by its content
     return tmp_path
 
 

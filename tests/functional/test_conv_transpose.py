@@ -89,7 +89,7 @@ test_refusals = check_refusals(F.conv_transpose2d, F.conv_transpose2d_backward, 
 
 
 def test_rows_that_no_pixel_reaches_stay_out_of_the_gradients(backend, rng):
-    """An output padding of a stride or more adds rows of bias alone: what comes back there, NaN too, is only dbias's."""
+    """An output padding of a stride or more adds rows of bias alone: what comes back there is only dbias's, NaN too."""
     x, weight, bias = rng.standard_normal((1, 2, 3, 4)), rng.standard_normal((2, 2, 2, 2)), np.zeros(2)
     for padding in (0, 1):
         settings = {"padding": padding, "output_padding": 2, "dilation": 3}
