@@ -102,7 +102,7 @@ export function Conv({ node, place, feeding }) {
       {g !== undefined && (
         <section id="backward" aria-labelledby="backward-title">
           <h3 id="backward-title">Backward: what dy[{f}, {oy}, {ox}] = <V a={dy} i={out} /> does</h3>
-          <p class="formula">dweight[f, c, i, j] += dy[f, p, q] · x[c, …]  dx[c, …] += weight[f, c, i, j] · dy[f, p, q]{bias ? "  dbias[f] += dy[f, p, q]" : ""}</p>
+          <p class="formula">dweight[f, c, i, j] += dy[f, p, q] · x[c, …];  dx[c, …] += weight[f, c, i, j] · dy[f, p, q]{bias ? ";  dbias[f] += dy[f, p, q]" : ""}</p>
           {terms[0] && terms[0].inside && (
             <p class="formula numbers">
               dweight[{f}, {terms[0].c}, {terms[0].i}, {terms[0].j}] += <V a={dy} i={out} bracket /> · <V a={x} i={terms[0].at} bracket /> = {print(g * terms[0].value)}

@@ -26,7 +26,7 @@ function Image({ node, place }) {
   const at = flat(y.shape, place);
   return (
     <Lines id="forward" title={`The image as the network takes it, at ${name(place)}`}>
-      <p class="formula numbers">x{name(place)} = <b><V a={y} i={at} /></b>{dy && <>  ∂loss/∂x{name(place)} = <b><V a={dy} i={at} /></b></>}</p>
+      <p class="formula numbers">x{name(place)} = <b><V a={y} i={at} /></b>{dy && <>;  ∂loss/∂x{name(place)} = <b><V a={dy} i={at} /></b></>}</p>
       <p class="note">The gradient says how the loss would move with this pixel: its absolute value is the saliency.</p>
     </Lines>
   );
@@ -247,7 +247,7 @@ function Linear({ node, place }) {
         <p>Sum of products, here in 64 bits: <span id="sum-here">{print(sum + (bias ? bias.at(o) : 0))}</span> with the bias.</p>
       </Lines>
       {dy && <Lines id="backward" title={`Backward: what dy[${o}] does`}>
-        <p class="formula">dweight[o, i] = dy[o] · x[i]  dx[i] = Σ<sub>o</sub> weight[o, i] · dy[o]{bias ? "  dbias[o] = dy[o]" : ""}</p>
+        <p class="formula">dweight[o, i] = dy[o] · x[i];  dx[i] = Σ<sub>o</sub> weight[o, i] · dy[o]{bias ? ";  dbias[o] = dy[o]" : ""}</p>
         <p class="formula numbers">
           dweight[{o}, {sorted[0].i}] = <V a={dy} i={o} bracket /> · <V a={x} i={sorted[0].i} bracket /> = <b><V a={dweight} i={sorted[0].w} /></b>
           <br />dx[{sorted[0].i}] += <V a={weight} i={sorted[0].w} bracket /> · <V a={dy} i={o} bracket /> = {print(g * sorted[0].weight)}
@@ -284,7 +284,7 @@ function CrossEntropy({ node, page, place, choose }) {
   return (
     <>
       <Lines id="forward" title="Forward: softmax, then the negative logarithm of the target's probability">
-        <p class="formula">p[c] = exp(z[c] − max z) / Σ<sub>k</sub> exp(z[k] − max z)  loss = −ln p[target]</p>
+        <p class="formula">p[c] = exp(z[c] − max z) / Σ<sub>k</sub> exp(z[k] − max z);  loss = −ln p[target]</p>
         <p class="formula numbers">
           p[{t}] = exp(<V a={logits} i={t} /> − {inner(peak)}) / {print(total)} = <V a={p} i={t} />;  loss = −ln <V a={p} i={t} /> = <b id="loss-value"><V a={y} i={0} /></b>
         </p>

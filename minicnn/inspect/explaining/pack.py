@@ -19,7 +19,7 @@ Array = np.ndarray
 
 DENSE_PAGE = 2_000_000  # values: a page with no more of them keeps every one
 DENSE_ARRAY = 4_096  # values: an array with no more of them is kept whole on any page
-CHANNELS, SIDE = 16, 56  # of a picture
+CHANNELS, SIDE = 24, 56  # of a picture
 
 
 class Pack:

@@ -9,7 +9,7 @@ from .record import Node
 
 Array = np.ndarray
 
-PLACES = 4  # of each large layer, each with all numbers of its forward and backward
+PLACES = 8  # of each large layer, each with all numbers of its forward and backward
 
 
 def channels_of(y: Array, dy: Array | None) -> Array:
@@ -23,7 +23,7 @@ def open_places(node: Node, channels: Array | None) -> list[list[int]]:
     y, dy = node.arrays["y"][0], node.arrays.get("dy")
     importance = np.nan_to_num(np.abs(y if dy is None else y * dy[0]))
     if y.ndim == 1:
-        return [[int(place)] for place in np.argsort(-importance, kind="stable")[: 2 * PLACES]]
+        return [[int(place)] for place in np.argsort(-importance, kind="stable")[:PLACES]]
     importance = importance[channels].copy()  # (k, H, W)
     found: list[list[int]] = []
     for _ in range(min(PLACES, len(channels))):
