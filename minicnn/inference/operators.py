@@ -49,6 +49,10 @@ class Convolution:
         geometry = [node.settings[name] for name in ("stride", "padding", "dilation", "groups")]
         self.run = module_of(weight).prepare_conv2d(weight, bias, *geometry, relu="relu" in node.fused)
 
+    def algorithm(self, shape: tuple[int, ...]) -> str:
+        """What computes images of this shape."""
+        return self.run.algorithm(shape)
+
     def __call__(self, values: list[Array], out: Out) -> Array:
         x, *residual = values
         return self.run(x, residual[0] if residual else None, out)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .record import Graph, Node
+from .segments import Part
 
 Array = np.ndarray
 
@@ -26,6 +27,24 @@ class Step:
     operator: Any  # operator(values, out) -> array, see operators.py
     buffer: int | None  # of the arena; None: a new array
     expires: list[int]  # values that nobody reads after this step
+    last: bool = False  # its result is that of the segment
+
+
+@dataclass(eq=False)
+class Segment:
+    """Steps that run together, for a few images at a time."""
+
+    steps: list[Step]
+    input: int  # the value they read
+    output: int
+    images: int | None  # at a time; None: all
+    buffers: int
+
+
+def segment(part: Part, operator_of) -> Segment:
+    """The plan of a part of the graph."""
+    steps, buffers = build(part.graph, operator_of)
+    return Segment(steps, part.input, part.graph.output, part.images, buffers)
 
 
 def build(graph: Graph, operator_of) -> tuple[list[Step], int]:
@@ -52,7 +71,7 @@ def build(graph: Graph, operator_of) -> tuple[list[Step], int]:
             buffer = held[node.output] = free.pop()
         expired = [value for value, last in last_reader.items() if last == i and value != result]
         free += [held.pop(value) for value in expired if value in held]
-        steps.append(Step(node, operator, buffer, expired))
+        steps.append(Step(node, operator, buffer, expired, node.output == graph.output))
     return steps, buffers
 
 

@@ -178,3 +178,81 @@ def test_bad_images():
         compiled(np.zeros((1, 1, 4, 4)))
     with pytest.raises(ValueError, match=r"\(N, 1, 4, 4\)"):
         compiled(np.zeros((1, 1, 5, 4), np.float32))
+
+
+def test_a_large_batch_runs_a_few_images_at_a_time_with_equal_results(rng, monkeypatch):
+    from minicnn.inference import segments
+
+    model = settle(models.resnet18(num_classes=5), rng)
+    monkeypatch.setattr(segments, "CACHE_BYTES", 100_000)
+    monkeypatch.setattr(segments, "WEIGHTS", 0)
+    compiled = minicnn.compile(model, (1, 3, 32, 32))
+    at_once = [segment.images for segment in compiled._segments]
+    assert at_once[0] < 7 and at_once[-1] is None and len(at_once) > 2
+    x = rng.standard_normal((7, 3, 32, 32)).astype(np.float32)
+    truth = expected(model, x)
+    first = compiled(x)
+    assert np.abs(first - truth).max() <= OF_LARGEST * np.abs(truth).max()
+    compiled(x[:2]), compiled(x[:1])
+    np.testing.assert_array_equal(compiled(x), first)
+
+
+def test_the_same_bits_on_one_and_two_threads(rng):
+    compiled = minicnn.compile(settle(models.resnet18(num_classes=5), rng), (1, 3, 64, 64))
+    x = rng.standard_normal((5, 3, 64, 64)).astype(np.float32)
+    before, results = minicnn.get_num_threads(), []
+    try:
+        for threads in (1, before):
+            minicnn.set_num_threads(threads)
+            results.append(compiled(x))
+    finally:
+        minicnn.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_batch_that_is_mixed_stays_whole(backend, rng):
+    class Stacks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 3)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return F.softmax(F.concat([y, y], axis=0)[0], axis=0)[0]
+
+    check(Stacks(), (2, 1, 5, 5), rng)
+
+
+def test_plan_and_profile_as_text(backend, rng):
+    compiled = minicnn.compile(nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()), (1, 16, 16, 16))
+    algorithm = "winograd" if minicnn.get_backend() == "cpu" else "im2col"
+    heading, step = str(compiled).splitlines()
+    assert heading.split() == ["step", "module", "operation", "output", "MFLOP", "MB", "buffer"]
+    assert f"conv2d + relu ({algorithm})" in step and step.split()[-3:] == ["1.2", "0.04", "new"]
+    x = rng.standard_normal((2, 16, 16, 16)).astype(np.float32)
+    heading, step, total = compiled.profile(x, repeat=1).splitlines()
+    assert "GFLOP/s" in heading and f"({algorithm})" in step and total.split()[0] == "all"
+
+
+@pytest.mark.parametrize("groups", [1, 2, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prepared_convolution(backend, rng, groups, stride, relu, residual, dtype):
+    """Against conv2d, then the sum, then the ReLU; sizes that fill no tile, no panel and no group of filters."""
+    from minicnn.backends import load
+
+    x = rng.standard_normal((3, 16, 17, 19)).astype(dtype)
+    weight, bias = rng.standard_normal((48, 16 // groups, 3, 3)).astype(dtype), rng.standard_normal(48).astype(dtype)
+    y = F.conv2d(x, weight, bias, stride, 1, 1, groups)[0]
+    other = rng.standard_normal(y.shape).astype(dtype) if residual else None
+    truth = y + other if residual else y
+    truth = np.maximum(truth, 0) if relu else truth
+    prepare = load(minicnn.get_backend()).prepare_conv2d
+    run = prepare(weight, bias, (stride, stride), (1, 1, 1, 1), (1, 1), groups, relu)
+    for _ in range(2):
+        result = run(x, other, lambda shape: np.full(shape, np.nan, dtype))
+        assert np.abs(result - truth).max() <= 1e-5 * np.abs(truth).max()
+    x[0, 0, 8, 8] = np.nan
+    assert np.isnan(run(x, other, lambda shape: np.zeros(shape, dtype))[0, :, 8 // stride, 8 // stride]).any()
