@@ -16,7 +16,7 @@ from .cache import kernel
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
-SHORT = 512  # planes below this length are put side by side first, so that a loop has something to run over
+SHORT = 128  # planes below this length are put side by side first, so that a loop has something to run over
 TINY = 32  # the same where there are no sums
 FEW = 8  # fewer channels than this are cut across the planes
 
@@ -44,7 +44,7 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
     N, C, L = x.shape
     for c in prange(C):
         count, channel_mean, m2 = 0.0, 0.0, 0.0
-        if L < SHORT:
+        if L < SHORT and N > 1:
             values = side_by_side(x, c)
             for start in range(0, N * L, PIECE):
                 size, piece_mean, piece_m2 = moments(values[start : start + PIECE])
@@ -217,7 +217,7 @@ def _channel_backward(dy, x, mean, var, weight, eps, training, dx, dweight, dbia
     for c in prange(C):
         total, projected = 0.0, 0.0
         inv_std = 1 / math.sqrt(var[c] + eps)
-        if L < SHORT:
+        if L < SHORT and N > 1:
             upstream, values = side_by_side(dy, c), side_by_side(x, c)
             for start in range(0, N * L, PIECE):
                 stop = start + PIECE
