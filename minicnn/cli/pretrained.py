@@ -123,7 +123,10 @@ def subject_of(args: argparse.Namespace) -> Pretrained:
     if args.weights is not None:
         raise ValueError(f"--weights: goes with {' or '.join(RESNETS)}; {args.checkpoint} has its own")
     from ..training import load_checkpoint
+    from ..training.checkpoint import is_checkpoint
     from ..training.runfolder import find_checkpoint
 
     path = find_checkpoint(args.checkpoint)
+    if path.is_file() and not is_checkpoint(path):
+        raise ValueError(f"{path}: no checkpoint of minicnn; bare weights are given as {RESNETS[0]} --weights {path}")
     return open_trained(load_checkpoint(path), path)
