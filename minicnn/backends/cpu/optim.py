@@ -212,8 +212,9 @@ def view(place, size, like):
 
 
 def _view_python(place, size, like):
-    memory = (ctypes.c_char * (size * like.itemsize)).from_address(place)
-    return np.frombuffer(memory, like.dtype)
+    """The same without the compiler, for NUMBA_DISABLE_JIT=1."""
+    memory = (ctypes.c_char * int(size * like.itemsize)).from_address(int(place))
+    return np.frombuffer(memory, like.dtype) if size else np.empty(0, like.dtype)
 
 
 if numba.config.DISABLE_JIT:
