@@ -24,9 +24,9 @@ SPINS = "3000"
 def _short_waits() -> None:
     """Load the OpenMP layer so that an idle thread of the pool spins for some microseconds, then sleeps.
 
-    GNU OpenMP spins for about a millisecond: two processes that trained the small CNN (batch 32) at once on 2 cores took
-    34 ms a step so, 21 to 23 at 1000 spins and 17 at none. Alone a step of batch 1 takes 0.92 ms at 3000, 0.85 to 1.01
-    at the default, 1.1 at 1000. The variable is read when the library loads, and taken back at once: it is not for
+    GNU OpenMP spins for about a millisecond: two processes that trained the small CNN (batch 32) at once on 2 cores
+    took 34 ms a step so, 21 to 23 at 1000 spins and 17 at none. Alone a step of batch 1 takes 0.92 ms at 3000, 0.85 to
+    1.01 at the default, 1.1 at 1000. The variable is read when the library loads, and taken back at once: it is not for
     other libraries or child processes. A setting of the user stands.
     """
     if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
