@@ -14,7 +14,7 @@ from .output import complain, percent, table
 from .photos import check_photos, paths_of, with_progress
 from .pretrained import RESNETS, SHORT, SIZE, open_pretrained
 from .recipe import SCHEDULES, Recipe, given_options
-from .session import Session, recipe_to_resume, run_to_resume
+from .training_run import TrainingRun, recipe_to_resume, run_to_resume
 
 Array = np.ndarray
 
@@ -84,14 +84,14 @@ def run(args: argparse.Namespace) -> int:
         folder.tidy()
         args.backend = recipe.backend
         use_machine(args)
-    session = _Finetuning(recipe, args, folder, state)
+    current = _Finetuning(recipe, args, folder, state)
     try:
-        session.train()
+        current.train()
     except KeyboardInterrupt:
-        session.progress.close()
-        where = session.folder.path
+        current.progress.close()
+        where = current.folder.path
         return complain("minicnn finetune", f"stopped; go on with: minicnn finetune --resume {where}", 130)
-    session.report(args)
+    current.report(args)
     return 0
 
 
@@ -110,7 +110,7 @@ def _recipe_of(args: argparse.Namespace) -> Recipe:
     return replace(recipe, short_side=round(recipe.image_size * SHORT / SIZE))
 
 
-class _Finetuning(Session):
+class _Finetuning(TrainingRun):
     """One run: what differs from a training run is where the model comes from and what of it learns."""
 
     def __init__(self, recipe: Recipe, args: argparse.Namespace, folder: Any, state: dict[str, Any] | None):

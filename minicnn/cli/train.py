@@ -6,7 +6,7 @@ from typing import Any
 from .options import MODELS, add_data, add_json, add_machine, names, real, use_machine, whole
 from .output import complain
 from .recipe import AUGMENTATIONS, OPTIMIZERS, SCHEDULES, recipe_of
-from .session import Session, recipe_to_resume, run_to_resume
+from .training_run import TrainingRun, recipe_to_resume, run_to_resume
 
 
 def add(commands: Any) -> None:
@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
         folder.tidy()
     args.backend = recipe.backend
     use_machine(args)
-    session = Session(recipe, args, folder, state)
+    current = TrainingRun(recipe, args, folder, state)
     try:
-        session.train()
+        current.train()
     except KeyboardInterrupt:
-        session.progress.close()
-        where = session.folder.path
+        current.progress.close()
+        where = current.folder.path
         return complain("minicnn train", f"stopped; go on with: minicnn train --resume {where}", 130)
-    session.report(args)
+    current.report(args)
     return 0

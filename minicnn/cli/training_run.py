@@ -12,7 +12,7 @@ from .output import percent, print_json
 from .recipe import Recipe, given_options
 
 
-class Session:
+class TrainingRun:
     """One run, from the settings to the pictures."""
 
     def __init__(self, recipe: Recipe, args: argparse.Namespace, folder: Any, state: dict[str, Any] | None):
