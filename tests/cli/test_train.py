@@ -244,11 +244,16 @@ def epochs_done(folder):
         return 0
 
 
+def heed_ctrl_c():
+    """A shell starts what runs in its background deaf to Ctrl-C, and a child inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stop_after(folder, epochs, how):
     """Start a run in a process of its own and send it a signal once so many epochs are done; returns the process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "minicnn.cli", "train", *SETTINGS, "--output", str(folder)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     while epochs_done(folder) < epochs and process.poll() is None:
         time.sleep(0.005)
