@@ -115,7 +115,15 @@ def spread_run(typingctx, out, at, stride, count, x, start, accumulate):
                     emit.masked_store(value, place, mask)
 
         def side_by_side(i):
-            put(emit.at(out, i), emit.load(emit.at(x, i)), emit.between(0, builder.sub(count, i)))
+            place, value, left = emit.at(out, i), emit.load(emit.at(x, i)), builder.sub(count, i)
+            with builder.if_else(builder.icmp_signed(">=", left, index(lanes))) as (whole, part):
+                with whole, builder.if_else(accumulate) as (add, overwrite):
+                    with add:
+                        emit.store(builder.fadd(emit.load(place), value), place)
+                    with overwrite:
+                        emit.store(value, place)
+                with part:
+                    put(place, value, emit.between(0, left))
 
         def every_second(i):
             value, left = emit.load(emit.at(x, i)), builder.mul(builder.sub(count, i), index(2))
@@ -184,10 +192,9 @@ def _transpose_square(typingctx, out, out_at, out_row, x, x_at, x_row, rows, col
         high = [n + half for n in low]
         for _ in range(lanes.bit_length() - 1):  # a perfect shuffle of lines i and i + half, log2(lanes) times
             lines = [emit.shuffle(lines[i], lines[i + half], pick) for i in range(half) for pick in (low, high)]
-        filled = emit.between(0, rows)
         for j, line in enumerate(lines):
             with builder.if_then(builder.icmp_signed("<", index(j), columns)):
-                emit.masked_store(line, emit.at(out, builder.mul(out_row, index(j))), filled)
+                emit.store_first(line, emit.at(out, builder.mul(out_row, index(j))), rows)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -82,6 +82,7 @@ def _tile_function(module, dtype):
     builder = ir.IRBuilder(function.append_basic_block())
     emit = _Tile(builder, dtype)
     a_rows = emit.row_pointers(a, a_row, rows)
+    emit.prefetch_tile(c, c_row, rows)
     for vectors in range(NV, 0, -1):  # the body with as many vectors as the columns need
         body, narrower = builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
@@ -139,8 +140,21 @@ class Vectors:
         value.align = self.size
         return value
 
-    def store(self, value, pointer):
-        self.builder.store(value, pointer).align = self.size
+    def store(self, value, pointer, mask=None):
+        """All lanes, or those of a mask. AMD's AVX2 takes a dozen cycles for a masked store, even of all lanes."""
+        if mask is None:
+            self.builder.store(value, pointer).align = self.size
+        else:
+            self.masked_store(value, pointer, mask)
+
+    def store_first(self, value, pointer, count):
+        """The lanes below `count`, which may be any number."""
+        builder = self.builder
+        with builder.if_else(builder.icmp_signed(">=", count, index(self.lanes))) as (whole, part):
+            with whole:
+                self.store(value, pointer)
+            with part, builder.if_then(builder.icmp_signed(">", count, index(0))):
+                self.masked_store(value, pointer, self.between(0, count))
 
     def between(self, first, last):
         """A mask of the lanes first ≤ lane < last."""
@@ -183,6 +197,17 @@ class _Tile(Vectors):
             pointers.append(self.at(a, self.builder.mul(row, a_row)))
         return pointers
 
+    def prefetch_tile(self, c, c_row, rows):
+        """Asks for the lines of C while the products are made."""
+        last = self.builder.sub(rows, index(1))
+        fetch = self.function("llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), I32, I32, I32])
+        options = [ir.Constant(I32, value) for value in (1, 3, 1)]  # to write, to keep in L1, data
+        for i in range(MR):
+            row = self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last)
+            line = self.at(c, self.builder.mul(row, c_row))
+            for j in range(NV):
+                self.builder.call(fetch, [self.at(line, j * self.lanes), *options])
+
     def products(self, vectors, k, a_rows, a_step, b, b_step):
         """The loop over k; returns MR × vectors accumulators."""
         builder = self.builder
@@ -218,22 +243,30 @@ class _Tile(Vectors):
     def store_tile(self, tile, vectors, c, c_row, rows, columns, accumulate):
         """C = tile or C += tile; C is not read in the first case. The last vector of a row is masked to the columns."""
         builder = self.builder
-        mask = self.between(0, builder.sub(columns, index((vectors - 1) * self.lanes)))
+        last_columns = builder.sub(columns, index((vectors - 1) * self.lanes))
+        mask = self.between(0, last_columns)
+        with builder.if_else(builder.icmp_signed("==", last_columns, index(self.lanes))) as (whole, part):
+            with whole:
+                self._store_rows(tile, vectors, c, c_row, rows, accumulate, None)
+            with part:
+                self._store_rows(tile, vectors, c, c_row, rows, accumulate, mask)
+
+    def _store_rows(self, tile, vectors, c, c_row, rows, accumulate, mask):
+        """The rows of a tile; mask: of the last vector, None if it is whole."""
+        builder = self.builder
         for i in range(MR):
             with builder.if_then(builder.icmp_signed("<", index(i), rows)):
                 row = self.at(c, builder.mul(c_row, index(i)))
-                *places, last_place = (self.at(row, j * self.lanes) for j in range(vectors))
-                *values, last_value = tile[i * vectors : (i + 1) * vectors]
+                places = [self.at(row, j * self.lanes) for j in range(vectors)]
+                masks = [None] * (vectors - 1) + [mask]
                 with builder.if_else(accumulate) as (add, overwrite):
                     with add:
-                        for place, value in zip(places, values):
-                            self.store(builder.fadd(self.load(place), value), place)
-                        total = builder.fadd(self.masked_load(last_place, mask), last_value)
-                        self.masked_store(total, last_place, mask)
+                        for place, value, some in zip(places, tile[i * vectors :], masks):
+                            before = self.load(place) if some is None else self.masked_load(place, some)
+                            self.store(builder.fadd(before, value), place, some)
                     with overwrite:
-                        for place, value in zip(places, values):
-                            self.store(value, place)
-                        self.masked_store(last_value, last_place, mask)
+                        for place, value, some in zip(places, tile[i * vectors :], masks):
+                            self.store(value, place, some)
 
 
 def _tile_product_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):

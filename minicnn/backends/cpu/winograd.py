@@ -159,7 +159,7 @@ def input_block(x, image, channels, c, pad, grid, first, v, v_at, v_step):
     while t < end:
         run = min(lanes, tiles_w - tw, end - t)
         plane = (n * channels + c) * image[0] * image[1]
-        input_tiles(x, plane, image, 4 * th - pad[0], 4 * tw - pad[1], v, v_at + t, v_step, run, lanes)
+        input_tiles(x, plane, image, 4 * th - pad[0], 4 * tw - pad[1], v, v_at + t, v_step, NR - t, lanes)
         t += run
         tw += run
         if tw == tiles_w:

@@ -141,7 +141,7 @@ def _dy_block(dy, image, F, f, grid, first, m, m_at, m_step):
     while t < end:
         run = min(lanes, tiles_w - tw, end - t)
         plane = (n * F + f) * image[0] * image[1]
-        dy_tiles(dy, plane, image, 4 * th, 4 * tw, m, m_at + t, m_step, run, lanes)
+        dy_tiles(dy, plane, image, 4 * th, 4 * tw, m, m_at + t, m_step, NR - t, lanes)
         t += run
         tw += run
         if tw == tiles_w:

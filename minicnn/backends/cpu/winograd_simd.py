@@ -112,14 +112,18 @@ def _for_lanes(context, builder, lanes, body):
 
 
 def _tiles_in(name, size, matrix, doc):
-    """An intrinsic that reads tiles of size × size pixels, 4 apart, and stores matrix · d · matrixᵀ."""
+    """An intrinsic that reads tiles of size × size pixels, 4 apart, and stores matrix · d · matrixᵀ.
 
-    def declaration(typingctx, x, x_at, image, top, left, v, v_at, step, count, lanes):
+    All lanes are stored as far as there is `room` in v, which costs less than to mask those past the last tile: the
+    next strip overwrites them.
+    """
+
+    def declaration(typingctx, x, x_at, image, top, left, v, v_at, step, room, lanes):
         i64 = types.int64
         signature = types.void(x, i64, image, i64, i64, v, i64, i64, i64, i64)
 
         def codegen(context, builder, signature, args):
-            x, x_at, image, top, left, v, v_at, step, count, lanes = args
+            x, x_at, image, top, left, v, v_at, step, room, lanes = args
             height, width = (builder.extract_value(image, i) for i in range(2))
 
             def body(emit):
@@ -138,7 +142,6 @@ def _tiles_in(name, size, matrix, doc):
                         mask = builder.select(inside, masks[j], nothing)
                         columns[j].append(emit.masked_load(emit.at(line, lefts[j]), mask))
                 columns = [_apply(emit, matrix, column) for column in columns]
-                used = emit.between(0, count)
                 for i in range(6):
                     row = [column[i] for column in columns]
                     phases = _take_apart(emit, row[:4])
@@ -146,7 +149,7 @@ def _tiles_in(name, size, matrix, doc):
                         following = range(1, emit.lanes)
                         phases += [emit.shuffle(phases[j], row[4], [*following, emit.lanes + j]) for j in range(2)]
                     for j, value in enumerate(_apply(emit, matrix, phases)):
-                        emit.masked_store(value, emit.at(out, builder.mul(step, index(6 * i + j))), used)
+                        emit.store_first(value, emit.at(out, builder.mul(step, index(6 * i + j))), room)
 
             return _for_lanes(context, builder, lanes, body)
 
@@ -156,8 +159,8 @@ def _tiles_in(name, size, matrix, doc):
     return intrinsic(declaration)
 
 
-input_tiles = _tiles_in("input_tiles", 6, BT, "v[e·step + t] = (Bᵀ d B)[e] for `count` tiles t from pixel (top, left).")
-dy_tiles = _tiles_in("dy_tiles", 4, AT.T, "v[e·step + t] = (A dy Aᵀ)[e] for `count` tiles t from pixel (top, left).")
+input_tiles = _tiles_in("input_tiles", 6, BT, "v[e·step + t] = (Bᵀ d B)[e] for tiles t < room from pixel (top, left).")
+dy_tiles = _tiles_in("dy_tiles", 4, AT.T, "v[e·step + t] = (A dy Aᵀ)[e] for tiles t < room from pixel (top, left).")
 
 
 @intrinsic
@@ -199,7 +202,8 @@ def output_tiles(typingctx, m, m_at, step, bias, residual, residual_too, relu, y
                         value = builder.fadd(value, addend)
                         positive = builder.fcmp_unordered(">", value, floor)  # or NaN, which passes through
                         value = builder.select(positive, value, floor)
-                        emit.masked_store(value, emit.at(line, j * emit.lanes), masks[j])
+                        left_over = builder.sub(pixels, index(j * emit.lanes))
+                        emit.store_first(value, emit.at(line, j * emit.lanes), left_over)
 
         return _for_lanes(context, builder, lanes, body)
 
