@@ -15,12 +15,10 @@ from .moves import transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, VECTOR_BYTES, tile_product
 from .threads import launch
-from .winograd import CHANNELS, M_STEP, NR, ROWS, V_BYTES, input_block, output_block, strip_lanes
+from .winograd import CHANNELS, M_STEP, NR, ROWS, V_BYTES, input_task, output_block, runs_alone, strip_lanes
 from .winograd_simd import weight_square
 
 VECTOR = VECTOR_BYTES // 4
-ALONE_BYTES = 512 << 10  # of V of a block that a core keeps in its L2 beside M and a stream of U
-ALONE_BLOCKS = 8  # from this many on each core gets its share of whole blocks
 
 
 def transform_filters(weight):
@@ -64,7 +62,7 @@ def run(x, u, bias, residual, relu, y, padding):
     tiles = y.shape[0] * tiles_h * tiles_w
     v_step = odd_lines(K * NR, VECTOR)
     blocks, v_size = -(-tiles // NR), 36 * v_step
-    alone = v_size * 4 <= ALONE_BYTES and blocks >= ALONE_BLOCKS
+    alone = runs_alone(blocks, v_step)
     held = blocks if alone else max(1, min(blocks, max(V_BYTES, x.itemsize * u.size) // (v_size * x.itemsize)))
     own_first, own = (0, 36 * M_STEP + v_size) if alone else (held * v_size, 36 * M_STEP)
     launch(
@@ -107,20 +105,13 @@ def _run(x, u, bias, residual, residual_too, relu, y, sizes, image, out_image, p
                 v = m + 36 * M_STEP if alone else b * 36 * v_step
                 if phase == 0:
                     for chunk in range(0 if alone else part, chunks if alone else part + 1):
-                        _input_task(x, image, K, chunk, pad, grid, first, work, v, v_step)
+                        input_task(x, image, K, chunk * CHANNELS, pad, grid, first, work, v, v_step)
                 if phase == 1 or alone:
                     for group in range(0 if alone else part, groups if alone else part + 1):
                         _output_task(
                             u, bias, residual, residual_too, relu, y, sizes, group, out_image, grid, first, work, v,
                             v_step, m,
                         )  # fmt: skip
-
-
-@kernel
-def _input_task(x, image, K, part, pad, grid, first, work, v, v_step):
-    """V of a block of tiles for CHANNELS channels."""
-    for c in range(part * CHANNELS, min(K, part * CHANNELS + CHANNELS)):
-        input_block(x, image, K, c, pad, grid, first, work, v + c * NR, v_step)
 
 
 @kernel
