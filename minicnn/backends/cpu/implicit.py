@@ -20,12 +20,15 @@ from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
 from .threads import launch
 
-PANELS = 4  # tiles side by side in a block of columns, which share a panel of the weights in L1
-# Columns held at a time: they stay in L3, and each is packed once for all filters (512 channels at 7×7, one image:
-# 0.7 ms instead of the 4.1 ms of tasks that each packed their own).
+PANELS = 4  # tiles side by side in a block of columns: rows long enough to be packed in few runs
+KC_BYTES = 20 << 10  # of a panel of columns multiplied at a time: it stays in L1 while the filters stream past
+ROWS = 512  # most filters a task: its sums stay in L2
+# A task that packs its own block of columns multiplies it by all filters. With fewer blocks than this, the filters are
+# cut instead, and the columns packed first, once for all: for HELD_BYTES of them, which stay in L3 (512 channels at
+# 7×7, one image: 0.7 ms instead of the 4.1 ms of tasks that each packed their own).
+ALONE_BLOCKS = 8
 HELD_BYTES = 4 << 20
 CHUNK = 32  # rows of columns a packing task
-KC_BYTES = 400 << 10  # of a block of columns multiplied at a time, in a core's L2
 
 
 @lru_cache(maxsize=256)
@@ -109,13 +112,17 @@ def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=F
     lanes = VECTOR_BYTES // x.itemsize
     nr = NV * lanes
     K, pixels, filters = C // groups * taps[0].size, N * grid[0] * grid[1], F // groups
-    block = min(PANELS * nr, pixels)
-    row = odd_lines(block + lanes - 1, lanes)
-    blocks = groups * -(-pixels // block)
-    held = max(1, min(blocks, HELD_BYTES // (K * row * x.itemsize)))
-    rows = next((n for n in (64, 32) if held * -(-filters // n) >= 16), 16)  # filters a task
-    kc = max(64, KC_BYTES // (row * x.itemsize))
-    work = scratch(x.dtype, held * K * row + get_num_threads() * MR * nr)
+    panels = -(-pixels // nr)
+    blocks = -(-panels // PANELS)
+    alone = groups * blocks >= ALONE_BLOCKS
+    if alone:
+        blocks = min(panels, -(-blocks // 8) * 8)  # of nearly one size, as many for each of up to 8 threads
+    row = odd_lines(min(-(-panels // blocks) * nr, pixels) + lanes - 1, lanes)
+    held = groups * blocks if alone else max(1, min(groups * blocks, HELD_BYTES // (K * row * x.itemsize)))
+    rows = ROWS if alone else next((n for n in (64, 32) if held * -(-filters // n) >= 16), 16)  # filters a task
+    kc = min(K, KC_BYTES // (nr * x.itemsize))
+    columns, sums = (kc * row, 0) if alone else (0, held * K * row), min(rows, filters) * row
+    work = scratch(x.dtype, columns[1] + get_num_threads() * (columns[0] + sums))
     launch(
         _product,
         x.reshape(-1),
@@ -129,109 +136,114 @@ def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=F
         *taps,
         grid,
         place,
-        (block, row, held, rows, kc, nr),
+        (blocks, panels, row, held, rows, kc, nr),
+        (alone, columns[1], columns[0], columns[0] + sums),
         work,
     )
 
 
 @kernel(parallel=True)
-def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, taps_x, grid, place, plan, work):
-    """Packs and multiplies blocks of columns. The last may be small: neighbouring tasks are of different blocks."""
+def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, taps_x, grid, place, plan, own, work):
+    """Blocks of columns times blocks of filters; unless each task packs its own, the columns are packed first."""
     groups, channels, filters, pixels = sizes
-    block, row, held, rows, _, nr = plan
+    blocks, panels, row, held, rows, kc, nr = plan
+    alone, first, columns_size, size = own
     K = channels * taps_y.size
-    per_group = (pixels + block - 1) // block
-    for b0 in range(0, groups * per_group, held):
-        b_count = min(held, groups * per_group - b0)
+    for b0 in range(0, groups * blocks, held):
+        b_count = min(held, groups * blocks - b0)
         for phase in range(2):
-            tasks = b_count * ((K + CHUNK - 1) // CHUNK, (filters + rows - 1) // rows)[phase]
+            packing = 0 if alone else b_count * ((K + CHUNK - 1) // CHUNK)
+            tasks = (packing, b_count * ((filters + rows - 1) // rows))[phase]
             for index in prange(tasks):
                 task = np.int64(index)
                 part, b = task // b_count, task % b_count
-                g, q = (b0 + b) // per_group, (b0 + b) % per_group * block
+                g, block = (b0 + b) // blocks, (b0 + b) % blocks
+                q, end = block * panels // blocks * nr, min(pixels, (block + 1) * panels // blocks * nr)
                 if phase == 0:
                     k = part * CHUNK
                     pack_columns(
-                        x, source, g * channels, taps_y, taps_x, grid, k, min(CHUNK, K - k), q, min(block, pixels - q),
+                        x, source, g * channels, taps_y, taps_x, grid, k, min(CHUNK, K - k), q, end - q,
                         work, (b * K + k) * row, row,
                     )  # fmt: skip
                 else:
-                    _multiply(
-                        weight, bias, residual, relu, y, target, g * filters,
-                        (part * rows, min(filters, part * rows + rows)), K, q, min(block, pixels - q), grid, place,
-                        plan, work, b * K * row, held * K * row + numba.get_thread_id() * MR * nr,
-                    )  # fmt: skip
+                    f, columns = part * rows, first + numba.get_thread_id() * size
+                    sums, f_count = columns + columns_size, min(rows, filters - part * rows)
+                    for k in range(0, K, kc):
+                        k_count, at = min(kc, K - k), (b * K + k) * row
+                        if alone:
+                            at = columns
+                            pack_columns(
+                                x, source, g * channels, taps_y, taps_x, grid, k, k_count, q, end - q, work, at, row
+                            )
+                        _multiply(
+                            weight,
+                            (g * filters + f) * K + k,
+                            K,
+                            f_count,
+                            k_count,
+                            end - q,
+                            row,
+                            nr,
+                            work,
+                            at,
+                            sums,
+                            k > 0,
+                        )
+                    for i in range(f_count):
+                        _finish(
+                            work,
+                            sums + i * row,
+                            bias,
+                            residual,
+                            relu,
+                            y,
+                            target,
+                            g * filters + f + i,
+                            q,
+                            end,
+                            grid,
+                            place,
+                        )
 
 
 @kernel
-def _multiply(
-    weight, bias, residual, relu, y, target, f_first, f_range, K, q_first, q_count, grid, place, plan, work, columns,
-    spare,
-):  # fmt: skip
-    """A block of columns times some rows of the weights, added up over blocks of K."""
-    _, row, _, _, kc, nr = plan
-    F, P, plane = target[0], grid[0] * grid[1], target[1] * target[2]
-    whole = place == (0, 0, 1, 1)
-    for k in range(0, K, kc):
-        k_count = min(kc, K - k)
-        for f in range(f_first + f_range[0], f_first + f_range[1], MR):
-            f_count = min(MR, f_first + f_range[1] - f)
-            for j in range(0, q_count, nr):
-                count = min(nr, q_count - j)
-                n, p = (q_first + j) // P, (q_first + j) % P
-                y_at, columns_at = (n * F + f) * plane, columns + k * row + j
-                if whole and p + count <= P:  # (f, K) @ (K, p) -> (f, p), straight into y
-                    tile_product(
-                        k_count, weight, f * K + k, K, 1, work, columns_at, row,
-                        y, y_at + p, plane, f_count, count, k > 0,
-                    )  # fmt: skip
-                else:  # the tile spans images, or its pixels do not lie side by side
-                    tile_product(
-                        k_count, weight, f * K + k, K, 1, work, columns_at, row,
-                        work, spare, nr, f_count, count, False,
-                    )  # fmt: skip
-                    _scatter(work, spare, nr, f_count, count, y, y_at, target, grid, place, p, k > 0)
-    if bias.size or residual.size or relu:
-        for f in range(f_first + f_range[0], f_first + f_range[1]):
-            _finish(y, bias, residual, relu, f, q_first, q_count, F, P)
+def _multiply(weight, weight_at, K, f_count, k_count, q_count, row, nr, work, columns, sums, accumulate):
+    """sums (f, q) = or += weight (f, k) · columns (k, q): a panel of columns after the other, past all filters."""
+    for j in range(0, q_count, nr):
+        for f in range(0, f_count, MR):
+            tile_product(
+                k_count, weight, weight_at + f * K, K, 1, work, columns + j, row, work, sums + f * row + j, row,
+                min(MR, f_count - f), min(nr, q_count - j), accumulate,
+            )  # fmt: skip
 
 
 @kernel
-def _scatter(tile, tile_at, tile_row, rows, count, y, y_at, target, grid, place, p, accumulate):
-    """y[row, p…] = tile[row] or +=, where p runs on into the next image."""
+def _finish(sums, at, bias, residual, relu, y, target, f, q, end, grid, place):
+    """y[n, f, p] = [relu](sums + bias[f] [+ residual]) for the pixels q = (n, p) of a block."""
     F, H, W = target
+    oh, ow = grid[:2]
     first_y, first_x, step_y, step_x = place
-    for i in range(rows):
-        at, oy, ox = y_at + i * H * W, p // grid[1], p % grid[1]
-        j = 0
-        while j < count:
-            run = min(count - j, grid[1] - ox)
-            line = at + (first_y + oy * step_y) * W + first_x + ox * step_x
-            spread_run(y, line, step_x, run, tile, tile_at + i * tile_row + j, accumulate)
-            j += run
-            oy, ox = oy + 1, 0
-            if oy == grid[0]:
-                oy, at = 0, at + F * H * W
-
-
-@kernel
-def _finish(y, bias, residual, relu, f, q_first, q_count, F, P):
-    """y[n, f, p] = [relu](y + bias[f] [+ residual]) for the pixels q = (n, p) of a block."""
-    q, end, zero = q_first, q_first + q_count, y.dtype.type(0)
+    zero = y.dtype.type(0)
+    if bias.size:
+        value, line = bias[f], sums[at : at + end - q]
+        for t in range(line.size):
+            line[t] += value
     while q < end:
-        n, p = q // P, q % P
-        run = min(end - q, P - p)
-        at = (n * F + f) * P + p
-        line = y[at : at + run]
-        if bias.size:
-            value = bias[f]
-            for t in range(run):
-                line[t] += value
+        n, p = q // (oh * ow), q % (oh * ow)
+        if place == (0, 0, 1, 1):
+            run = min(end - q, oh * ow - p)
+            to = (n * F + f) * oh * ow + p
+        else:
+            oy, ox = p // ow, p % ow
+            run = min(end - q, ow - ox)
+            to = ((n * F + f) * H + first_y + oy * step_y) * W + first_x + ox * step_x
+        spread_run(y, to, step_x, run, sums, at, False)
         if residual.size:
-            other = residual[at : at + run]
+            line, other = y[to : to + run], residual[to : to + run]
             for t in range(run):
                 line[t] += other[t]
         if relu:
+            line = y[to : to + run]
             for t in range(run):
                 line[t] = zero if line[t] <= zero else line[t]
-        q += run
+        q, at = q + run, at + run

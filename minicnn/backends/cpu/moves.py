@@ -126,12 +126,21 @@ def spread_run(typingctx, out, at, stride, count, x, start, accumulate):
                     put(place, value, emit.between(0, left))
 
         def every_second(i):
-            value, left = emit.load(emit.at(x, i)), builder.mul(builder.sub(count, i), index(2))
+            value, remaining = emit.load(emit.at(x, i)), builder.sub(count, i)
+            to, left = emit.at(out, builder.mul(i, index(2))), builder.mul(remaining, index(2))
+            # short of the end of the run the cells between may be stored back as they were, which needs no mask
+            between = builder.and_(builder.icmp_signed(">", remaining, index(lanes)), builder.not_(accumulate))
             even = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1, 0] * (lanes // 2))
             for half in range(2):
-                spread = emit.shuffle(value, value, [half * lanes // 2 + lane // 2 for lane in range(lanes)])
-                mask = builder.and_(emit.between(0, builder.sub(left, index(half * lanes))), even)
-                put(emit.at(out, builder.add(builder.mul(i, index(2)), index(half * lanes))), spread, mask)
+                place = emit.at(to, half * lanes)
+                from_value = [half * lanes // 2 + lane // 2 for lane in range(lanes)]
+                with builder.if_else(between) as (whole, part):
+                    with whole:
+                        blend = [n if lane % 2 == 0 else lanes + lane for lane, n in enumerate(from_value)]
+                        emit.store(emit.shuffle(value, emit.load(place), blend), place)
+                    with part:
+                        mask = builder.and_(emit.between(0, builder.sub(left, index(half * lanes))), even)
+                        put(place, emit.shuffle(value, value, from_value), mask)
 
         def one_by_one(i):
             left = builder.sub(count, i)

@@ -87,7 +87,7 @@ def _tile_function(module, dtype):
         body, narrower = builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
         builder.position_at_end(body)
-        tile = emit.products(vectors, k, a_rows, a_step, b, b_step)
+        tile = emit.products(vectors, k, a, a_rows, a_row, a_step, b, b_step)
         emit.store_tile(tile, vectors, c, c_row, rows, columns, accumulate)
         builder.ret_void()
         builder.position_at_end(narrower)
@@ -208,7 +208,16 @@ class _Tile(Vectors):
             for j in range(NV):
                 self.builder.call(fetch, [self.at(line, j * self.lanes), *options])
 
-    def products(self, vectors, k, a_rows, a_step, b, b_step):
+    def prefetch_next_rows(self, a, a_row, a_step, step):
+        """Asks, a line a step, for the next MR rows of A: too short a stream for the hardware to foresee."""
+        builder = self.builder
+        fetch = self.function("llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), I32, I32, I32])
+        options = [ir.Constant(I32, value) for value in (0, 3, 1)]  # to read, to keep in L1, data
+        row = builder.mul(builder.add(builder.and_(step, index(MR - 1)), index(MR)), a_row)
+        column = builder.mul(builder.and_(step, index(-(64 // self.size))), a_step)
+        builder.call(fetch, [self.at(a, builder.add(row, column)), *options])
+
+    def products(self, vectors, k, a, a_rows, a_row, a_step, b, b_step):
         """The loop over k; returns MR × vectors accumulators."""
         builder = self.builder
         entry, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
@@ -220,6 +229,7 @@ class _Tile(Vectors):
         b_row = self.at(b, builder.mul(step, b_step))
         b_vectors = [self.load(self.at(b_row, j * self.lanes)) for j in range(vectors)]
         a_offset = builder.mul(step, a_step)
+        self.prefetch_next_rows(a, a_row, a_step, step)
         updated = []
         for i in range(MR):
             value = self.splat(builder.load(self.at(a_rows[i], a_offset), typ=self.scalar))
