@@ -12,10 +12,11 @@ import numpy as np
 
 from ... import functional
 from ...backends.settings import no_grad
+from ...files import write_whole
 from ...functional import check
 from ...nn import Module
 from ..scores import class_of, one_image
-from ..tracing import Statistics
+from ..statistics import Statistics
 from .pack import Pack
 from .places import channels_of, need_all, open_places
 from .record import Node, Recording, record
@@ -44,8 +45,8 @@ class Explanation:
         return built_page().replace(DATA, data)
 
     def write(self, path: str | Path) -> None:
-        """The page as a file."""
-        Path(path).write_text(self.html(), encoding="utf-8")
+        """The page as a file, written whole or not at all; `OSError` if it cannot be."""
+        write_whole(path, self.html().encode())
 
 
 def built_page() -> str:
