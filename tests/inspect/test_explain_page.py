@@ -336,14 +336,36 @@ def test_a_digit_in_the_small_network(browser, tmp_path):
     page.check_quiet()
 
 
+def check_open_places(page):
+    """Every open place of every layer shows its numbers, and none is missing."""
+    for place, node in enumerate(page.found.document["nodes"]):
+        page.do(f"document.querySelector('[data-node=\"{place}\"]').click()")
+        channels = (node["open"] or {}).get("channels", [None])
+        for channel in channels[:1] + channels[-1:]:
+            if channel is not None and len(channels) > 1:
+                page.do(f"document.querySelector('.map[data-channel=\"{channel}\"]').click()")
+            for k in range(page.do("return document.querySelectorAll('.open-list button').length")):
+                page.do(f"document.querySelectorAll('.open-list button')[{k}].click()")
+                assert page.check_numbers() > 10
+                assert page.do("return document.querySelectorAll('.missing').length") == 0
+                assert page.do("return document.querySelector('#forward') !== null")
+    page.check_quiet()
+
+
 def test_a_resnet18_opens_at_its_open_places(browser, tmp_path, rng):
     found = explain(models.resnet18(num_classes=20), rng.standard_normal((3, 96, 96)).astype(np.float32), target=3)
     assert not found.document["whole"]
     page = Page(browser, found, tmp_path / "resnet.html")
-    for place in range(len(found.document["nodes"])):
-        page.do(f"document.querySelector('[data-node=\"{place}\"]').click()")
-        for k in range(len(found.document["nodes"][place]["open"] or ())):
-            page.do(f"document.querySelectorAll('.open-list button')[{k}].click()")
-            assert page.check_numbers() > 10
-            assert page.do("return document.querySelectorAll('.missing').length") == 0
-    page.check_quiet()
+    check_open_places(page)
+    # in a map with open positions the arrow keys go from one to another
+    node = page.layer("conv2d")
+    opened = [tuple(position) for position in node["open"]["positions"]]
+    page.do("document.querySelector('.open-list button').click()")  # the highest one
+    from selenium.webdriver.common.keys import Keys
+
+    page.do("document.getElementById('big-map').focus()")
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    page.do("return 0")
+    pressed = page.text(".open-list [aria-pressed=true]")
+    assert tuple(map(int, pressed.split(", "))) in opened[1:]
+    assert int(pressed.split(", ")[0]) > opened[0][0]

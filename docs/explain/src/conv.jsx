@@ -4,7 +4,7 @@ import { V, inner, print } from "./format.jsx";
 import { BigMap } from "./maps.jsx";
 
 // Every tap (c, i, j) of the filter at this place: k is its row in the column that im2col makes.
-export function taps(node, [f, oy, ox]) {
+function taps(node, [f, oy, ox]) {
   const { x, weight } = node.names;
   const [F, C, kh, kw] = weight.shape;
   const [, , H, W] = x.shape;
@@ -25,7 +25,7 @@ export function taps(node, [f, oy, ox]) {
   return found;
 }
 
-export function Conv({ node, place, feeding }) {
+export function Conv({ node, place }) {
   const { x, y, dy, weight, bias, dweight, dbias, dx } = node.names;
   const [f, oy, ox] = place;
   const [, C, kh, kw] = weight.shape;
@@ -80,7 +80,7 @@ export function Conv({ node, place, feeding }) {
           <span>im2col makes of the {channels.length > 1 ? `patches of its ${channels.length} channels` : "patch"} the column p = {oy * ow + ox} (of {oh * ow}), {all.length} values long; the filter is row f = {f} of the weight matrix.</span>
         </div>
         <div class="sides">
-          <div class="small"><BigMap array={feeding ?? x} channel={channel} marks={mark} label={`input channel ${channel} with the patch`} id="input-map" /></div>
+          <div class="small"><BigMap array={x} channel={channel} marks={mark} label={`input channel ${channel} with the patch`} id="input-map" /></div>
           <div class="grids">
             {grid("patch", `patch of x, channel ${channel}`, (t) => cell(t, t.inside ? <V a={x} i={t.at} /> : "0"))}
             <span class="sign">×</span>
