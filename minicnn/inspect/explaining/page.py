@@ -133,6 +133,9 @@ def _nodes(run: Recording, pack: Pack) -> list[dict[str, Any]]:
             "y": _statistics(y), "dy": None if dy is None else _statistics(dy), "open": None,
         }  # fmt: skip
         entries.append(entry)
+        if node.operation == "cross_entropy":  # of every class, however many there are
+            for name in ("logits", "dlogits"):
+                pack.need(names[name], np.arange(node.arrays[name].size))
         if pack.whole or y.ndim not in (2, 4):
             continue
         channels = channels_of(y, dy) if y.ndim == 4 else None
