@@ -79,7 +79,7 @@ function Head({ page }) {
       <div>
         <h1>{page.model}: one image, forward and backward</h1>
         <p>
-          {top.map((c, i) => <>{i ? ", " : "found: "}<b>{page.classes[c]}</b> <V a={page.probabilities} i={c} /></>)}. Loss <b><V a={page.nodes.at(-1).names.y} i={0} /></b> for the
+          {top.map((c, i) => <>{i ? ", " : "found: "}<b>{page.classes[c]}</b> (<V a={page.probabilities} i={c} />)</>)}. Loss <b><V a={page.nodes.at(-1).names.y} i={0} /></b> for the
           target <b>{page.classes[page.target]}</b>{page.given ? "" : " (the class it found: none was given)"}; {page.training ? "in training mode" : "in evaluation mode"}.
         </p>
       </div>

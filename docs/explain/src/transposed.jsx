@@ -70,16 +70,14 @@ export function ConvTranspose({ node, place }) {
           <div class="small"><BigMap array={x} channel={channel} marks={marks} label={`input channel ${channel} with the pixels that reach this place`} id="input-map" /></div>
           <div class="grids">
             {grid("patch", "x that meets each tap", (t) => (t.inside ? <><V a={x} i={t.at} /><small>[{t.iy}, {t.ix}]</small></> : "–"))}
-            <span class="sign">×</span>
-            {grid("filter", "filter", (t) => <V a={weight} i={t.w} />)}
-            <span class="sign">=</span>
-            {grid("products", "products", (t) => (t.inside ? print(t.value * t.weight) : "–"))}
+            <div class="after"><span class="sign">×</span>{grid("filter", "filter", (t) => <V a={weight} i={t.w} />)}</div>
+            <div class="after"><span class="sign">=</span>{grid("products", "products", (t) => (t.inside ? print(t.value * t.weight) : "–"))}</div>
           </div>
         </div>
         <table class="sum">
           <tbody>
             <tr><th scope="row">products of channel {channel}</th><td>{print(sums.get(channel))}</td></tr>
-            {channels.length > 1 && <tr><th scope="row">products of the other {channels.length - 1} channels</th><td>{print(total - sums.get(channel))}</td></tr>}
+            {channels.length > 1 && <tr><th scope="row">products of all other channels ({channels.length - 1})</th><td>{print(total - sums.get(channel))}</td></tr>}
             {bias && <tr><th scope="row">bias[{f}]</th><td><V a={bias} i={f} /></td></tr>}
             <tr><th scope="row">sum, added up here in 64 bits</th><td id="sum-here">{print(total + b)}</td></tr>
             <tr><th scope="row">y{name(place)}, from the engine</th><td id="y-value"><V a={y} i={out} /></td></tr>
@@ -92,13 +90,11 @@ export function ConvTranspose({ node, place }) {
           <p class="note">The forward is the backward of a convolution, so this backward is that convolution's forward: dx gathers.</p>
           <div class="grids">
             {grid("adds-dweight", "adds to dweight", (t) => (t.inside ? print(g * t.value) : "–"))}
-            <span class="sign">of</span>
-            {dweight && grid("dweight", "dweight, all places", (t) => <V a={dweight} i={t.w} />)}
+            <div class="after"><span class="sign">of</span>{dweight && grid("dweight", "dweight, all places", (t) => <V a={dweight} i={t.w} />)}</div>
           </div>
           <div class="grids">
             {grid("adds-dx", "adds to dx", (t) => (t.inside ? <>{print(g * t.weight)}<small>→ [{t.iy}, {t.ix}]</small></> : "–"))}
-            <span class="sign">of</span>
-            {dx && grid("dx", "dx there, from all filters and places", (t) => (t.inside ? <V a={dx} i={t.at} /> : "–"))}
+            <div class="after"><span class="sign">of</span>{dx && grid("dx", "dx there, from all filters and places", (t) => (t.inside ? <V a={dx} i={t.at} /> : "–"))}</div>
           </div>
           {dbias && <p>It adds {print(g)} to dbias[{f}], which is <V a={dbias} i={f} /> in all.</p>}
         </Lines>
