@@ -1,7 +1,7 @@
-"""Pictures of a page of `minicnn explain` at three sizes, light and dark: python docs/explain/screenshots.py PAGE FOLDER
+"""Pictures of a page of `minicnn explain` at three sizes, light and dark: python docs/explain/screenshots.py PAGE DIR
 
-Needs selenium, Chromium and its driver. Writes explain-phone.png, explain-laptop.png, explain-projector.png, and the
-same with -dark.
+Needs selenium, Chromium and its driver. Writes explain-phone.png, explain-laptop.png and explain-projector.png into
+DIR, and the same with -dark.
 """
 
 import argparse
@@ -17,7 +17,7 @@ SIZES = {"phone": (390, 1500, 2), "laptop": (1280, 1000, 1), "projector": (1920,
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", metavar="DIR", type=Path)
     parser.add_argument("--layer", type=int, help="which to open (default: the first convolution)")
     parser.add_argument("--scroll", default="header", metavar="SELECTOR", help="what is at the top (default: header)")
     args = parser.parse_args()

@@ -195,6 +195,10 @@ def test_numbers_that_are_not_finite_are_kept(rng):
         (lambda m, x: explain(m, x, 3), IndexError),
         (lambda m, x: explain(m, x, 1.5), TypeError),
         (lambda m, x: explain(m, x, classes=["a"]), ValueError),
+        (lambda m, x: explain(m, x, classes=3), TypeError),
+        (lambda m, x: explain(m, x, classes="abc"), TypeError),
+        (lambda m, x: explain(m, x, shown=x[0]), ValueError),
+        (lambda m, x: explain(m, x, shown=x), ValueError),
         (lambda m, x: explain(m, x, training="no"), TypeError),
     ],
 )

@@ -168,7 +168,7 @@ unpack().then((page) => {
   const root = document.getElementById("app");
   root.textContent = "";
   render(<App page={page} />, root);
-  root.dataset.ready = "true";
+  root.dataset.ready = Math.ceil(performance.now()); // milliseconds since the page was opened
 }).catch((problem) => {
   document.getElementById("app").textContent = `This page cannot be shown: ${problem}`;
   throw problem;

@@ -14,6 +14,7 @@ from ... import functional
 from ...backends.settings import no_grad
 from ...files import write_whole
 from ...functional import check
+from ...functional.door import describe
 from ...nn import Module
 from ..scores import class_of, one_image
 from ..statistics import Statistics
@@ -86,11 +87,13 @@ def explain(
     """
     twin, image = one_image("explain", model, x)
     training = check.flag("explain", "training", training)
+    names = _names(classes)
+    if shown is not None and (not isinstance(shown, np.ndarray) or shown.ndim != 3 or len(shown) not in (1, 3)):
+        raise ValueError(f"explain: shown must be an image (1 or 3, H, W) in [0, 1], got {describe(shown)}")
     with no_grad():
         chosen = class_of("explain", twin(image), target)
     run = record(model, image, np.array([chosen]), training)
     probabilities = functional.softmax(run.logits)[0][0]
-    names = [str(each) for each in classes]
     if names and len(names) != len(probabilities):
         raise ValueError(f"explain: classes must name {len(probabilities)} classes, got {len(names)} names")
     pack = Pack()
@@ -120,6 +123,12 @@ def explain(
     document["step"] = step
     document["arrays"], payload = pack.write()
     return Explanation(document, pack.arrays, payload)
+
+
+def _names(classes: Any) -> list[str]:
+    if not check.is_sequence(classes):
+        raise TypeError(f"explain: classes must be a list of names, got {describe(classes)}")
+    return [str(each) for each in classes]
 
 
 def _nodes(run: Recording, pack: Pack) -> list[dict[str, Any]]:
