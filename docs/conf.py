@@ -58,21 +58,18 @@ class Figures(SphinxDirective):
     def run(self):
         self.env.note_dependency(str(FIGURES))
         found = json.loads(FIGURES.read_text(encoding="utf-8"))
-        head = ["ms", "x", "fast", "reference", "PyTorch"]
+        head = ["milliseconds", "x", "fast", "reference", "PyTorch"]
         rows = []
         for name in self.arguments:
             entry = found["operations"][name]
             for phase in ("forward", "backward"):
                 if phase in entry:
                     times = [milliseconds(entry[phase][who]) for who in ("fast", "reference", "torch")]
-                    label = f"{name} step" if "backward" not in entry and name[0].isupper() else f"{name} {phase}"
+                    label = f"`{name}` step" if "backward" not in entry and name[0].isupper() else f"`{name}` {phase}"
                     rows.append([label, "×".join(map(str, entry["shape"])), *times])
-        lines = [".. list-table::", "   :header-rows: 1", ""]
-        for row in (head, *rows):
-            lines += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)]
-        nodes = self.parse_text_to_nodes("\n".join(lines))
-        where = f"Median times in milliseconds, float32, warm: {found['machine']}. Yours: ``python docs/measure.py``."
-        return [*nodes, *self.parse_text_to_nodes(where)]
+        table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---", "---", "--:", "--:", "--:"], *rows))
+        where = f"Median times, float32, warm: {found['machine']}. Yours: `python docs/measure.py`."
+        return self.parse_text_to_nodes(f"{table}\n\n{where}")
 
 
 def milliseconds(seconds):
