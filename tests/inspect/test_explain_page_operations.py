@@ -5,6 +5,7 @@ import pytest
 import torch
 from explain_page import Page, needs_browser, same, value
 
+import minicnn
 from minicnn import nn
 from minicnn.inspect import explain
 from minicnn.inspect.explaining import pack, places
@@ -14,6 +15,7 @@ TF = torch.nn.functional
 
 
 def network():
+    minicnn.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"),
         nn.LeakyReLU(0.2),

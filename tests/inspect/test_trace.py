@@ -16,6 +16,7 @@ from minicnn.inspect import gradcam, trace
 
 
 def network():
+    minicnn.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         nn.ReLU(),
@@ -73,12 +74,11 @@ def test_the_first_infinite_gradient_is_found_in_the_order_of_the_backward(rng):
             return dx
 
     model = network()
-    model.append(Broken())
-    model[5], model[6] = nn.Identity(), model[5]
     model = nn.Sequential(*model[:3], Broken(), *model[3:])
     found = trace(model, rng.standard_normal((1, 2, 8, 6)), np.array([1]))
     assert str(found).splitlines()[-1] == "first not finite: dy of max_pool2d in 2, at (0, 3, 2, 1)"
-    assert [step.gradient.not_finite > 0 for step in found.steps[:4]] == [True, True, True, False]
+    assert [step.operation for step in found.steps[1:4]] == ["relu", "max_pool2d", "adaptive_avg_pool2d"]
+    assert [step.gradient.not_finite for step in found.steps[1:4]] == [1, 1, 0]
 
 
 def test_the_arrays_are_kept_on_demand(rng, backend):
