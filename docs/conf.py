@@ -3,7 +3,9 @@
 Chapters are Markdown (MyST), the reference is made from docstrings. Nothing is fetched: it builds and reads offline.
 """
 
+import json
 import re
+from pathlib import Path
 
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
@@ -43,6 +45,37 @@ class Code(LiteralInclude):
         self.arguments[0] = f"/../{path}"
         self.options |= {"pyobject": function, "language": "python", "caption": link}
         return super().run()
+
+
+FIGURES = Path(__file__).parent / "figures.json"  # written by measure.py
+
+
+class Figures(SphinxDirective):
+    """What docs/measure.py found for some operations, as a table: ```{figures} relu sigmoid```"""
+
+    required_arguments, optional_arguments = 1, 100
+
+    def run(self):
+        self.env.note_dependency(str(FIGURES))
+        found = json.loads(FIGURES.read_text(encoding="utf-8"))
+        head = ["milliseconds", "x", "fast", "reference", "PyTorch"]
+        rows = []
+        for name in self.arguments:
+            entry = found["operations"][name]
+            for phase in ("forward", "backward"):
+                if phase in entry:
+                    times = [milliseconds(entry[phase][who]) for who in ("fast", "reference", "torch")]
+                    label = f"`{name}` step" if "backward" not in entry and name[0].isupper() else f"`{name}` {phase}"
+                    rows.append([label, "×".join(map(str, entry["shape"])), *times])
+        table = "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---", "---", "--:", "--:", "--:"], *rows))
+        where = f"Median times, float32, warm: {found['machine']}. Yours: `python docs/measure.py`."
+        return self.parse_text_to_nodes(f"{table}\n\n{where}")
+
+
+def milliseconds(seconds):
+    """Three significant digits."""
+    value = 1e3 * seconds
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 class LabExercises(SphinxDirective):
@@ -88,5 +121,6 @@ def _escaped(line):
 def setup(app):
     app.add_directive("reference", Code)
     app.add_directive("fast", Code)
+    app.add_directive("figures", Figures)
     app.add_directive("lab-exercises", LabExercises)
     app.connect("autodoc-process-docstring", as_restructured_text)

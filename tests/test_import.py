@@ -16,6 +16,7 @@ HEAVY = ("numba", "llvmlite", "matplotlib", "PIL", "torch", "tqdm")
 # what each room may import of the others; a room may always import itself
 MAY_IMPORT = {
     "random": set(),
+    "files": set(),
     "backends": set(),
     "weights": set(),
     "data": {"random"},
@@ -23,8 +24,8 @@ MAY_IMPORT = {
     "optim": {"functional", "backends", "nn"},
     "nn": {"functional", "backends", "random", "weights"},
     "models": {"nn", "functional", "weights"},
-    "training": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random"},
-    "inspect": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random"},
+    "training": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random", "files"},
+    "inspect": {"models", "nn", "optim", "functional", "backends", "data", "weights", "random", "files"},
     "inference": {"models", "nn", "functional", "backends", "weights", "random"},
     "lab": {"inspect", "nn", "optim", "functional", "backends"},
 }  # fmt: skip

@@ -34,8 +34,8 @@ def add(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ..files import write_whole
     from ..training.features import collect
-    from ..training.files import write_whole
 
     use_machine(args)
     target = Path(args.output or f"{Path(args.folder).resolve().name}.npz")

@@ -105,8 +105,8 @@ def measure(logits: Array, target: Array) -> dict[str, float]:
 
 def write_confusion(matrix: Array, view: View, folder: Path, quiet: bool) -> None:
     """As text on standard output and, where matplotlib is installed, as confusion.png."""
+    from ..files import write_whole
     from ..training import plots
-    from ..training.files import write_whole
 
     if not quiet:
         rows = [

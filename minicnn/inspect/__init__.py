@@ -9,4 +9,5 @@ from .gradients import gradcheck
 from .layers import Layer, Summary, summary
 from .report import Report, render
 from .sensitivity import saliency
-from .tracing import Trace, trace
+from .statistics import Statistics
+from .tracing import Step, Trace, trace

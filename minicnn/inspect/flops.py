@@ -53,6 +53,17 @@ def forward_flops(operation: str, inputs: dict[str, Any], y: Any) -> int:
     return _PER_OUTPUT.get(operation, 0) * y.size
 
 
+def forward_bytes(inputs: dict[str, Any], y: Any) -> int:
+    """Bytes of every array that one forward reads or writes, each once: what must move at least.
+
+    >>> x = np.zeros((2, 3), np.float32)
+    >>> forward_bytes({"arrays": [x, x], "axis": 1}, np.zeros((2, 6), np.float32))
+    96
+    """
+    arrays = [each for value in inputs.values() for each in (value if isinstance(value, (list, tuple)) else [value])]
+    return y.nbytes + sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
+
+
 def backward_flops(operation: str, forward: int) -> int:
     """About twice the forward where there is a weight (one product for dx, one for dweight), else as much."""
     return 2 * forward if operation in ("conv2d", "conv_transpose2d", "linear", "batch_norm") else forward

@@ -2,42 +2,23 @@
 
 import copy
 import json
-import time
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
 from .. import functional
-from ..functional.door import Listener, describe, listen
+from ..functional import check
+from ..functional.door import describe, listen
 from ..nn import Module
-from .flops import backward_flops, forward_flops
+from .flops import backward_flops, forward_bytes, forward_flops
+from .recorder import Recorder, backward_arrays, forward_arrays
+from .statistics import Statistics
 from .subjects import same_random_numbers
 
-
-@dataclass
-class Statistics:
-    """Of one array; mean, std and largest are over its finite values."""
-
-    mean: float
-    std: float
-    largest: float  # absolute value
-    zeros: float  # share of zeros
-    not_finite: int  # NaN and infinities
-    first_not_finite: tuple[int, ...] | None  # where the first of them is
-
-    @classmethod
-    def of(cls, array: Any) -> "Statistics":
-        values = np.asarray(array)
-        finite = np.isfinite(values)
-        bad = int(values.size - finite.sum())
-        first = tuple(map(int, np.unravel_index(int(np.argmin(finite)), values.shape))) if bad else None
-        kept = values[finite].astype(np.float64)
-        if not kept.size:
-            return cls(0.0, 0.0, 0.0, 0.0, bad, first)
-        zeros = float((kept == 0).sum()) / values.size
-        return cls(float(kept.mean()), float(kept.std()), float(np.abs(kept).max()), zeros, bad, first)
+Array = np.ndarray
 
 
 @dataclass
@@ -49,116 +30,130 @@ class Step:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     output_bytes: int
+    bytes: int  # of all arrays that the forward reads or writes, each once
     flops: int
     backward_flops: int
     forward_seconds: float
     activation: Statistics
     backward_seconds: float = 0.0
     gradient: Statistics | None = None
+    parameters: dict[str, Statistics] = field(default_factory=dict)  # of dweight and dbias, by "weight" and "bias"
+    arrays: dict[str, Array] = field(default_factory=dict, repr=False)  # by argument, y and d<name>; empty unless asked
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the arrays, as JSON can say it."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name != "arrays"}
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What `trace` heard: `steps` in the order of the forward, and the loss."""
+    """What `trace` heard: `steps` in the order of the forward, and the loss. `print` shows it as a table."""
 
     model: str
     loss: float
     steps: tuple[Step, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"model": self.model, "loss": _plain(self.loss), "steps": [step.to_dict() for step in self.steps]}
 
     def to_json(self) -> str:
-        """The whole trace as JSON (numbers that are not finite as NaN and Infinity)."""
-        return json.dumps(self.to_dict())
+        """The whole trace without its arrays as JSON; a loss that is not finite becomes null."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def plot(self, path: Any = None) -> Any:
+        """The flow of gradients as a matplotlib `Figure`: activations, gradients and weight gradients over the depth.
+
+        Each point is the standard deviation of one array, on a logarithmic scale: lines that fall to the left are
+        gradients that vanish. path: a file to write it to as well, as PNG, whole or not at all.
+        `ModuleNotFoundError` without matplotlib (pip install 'minicnn[plots]').
+        """
+        from .flow import draw
+
+        return draw(self, path)
 
     def __str__(self) -> str:
-        head = f"{'operation':<14} {'module':<24} {'output':<18} {'MFLOPs':>9} {'fwd ms':>8} {'bwd ms':>8}"
-        lines = [f"{head} {'mean':>9} {'std':>9} {'zeros':>6} {'|gradient|':>10}  not finite"]
-        for step in self.steps:
-            shape = "×".join(map(str, step.output_shape)) or "()"
-            gradient = "-" if step.gradient is None else f"{step.gradient.largest:.2e}"
-            lines.append(
-                f"{step.operation[:14]:<14} {step.module[-24:]:<24} {shape:<18} {step.flops / 1e6:>9.2f} "
-                f"{step.forward_seconds * 1e3:>8.2f} {step.backward_seconds * 1e3:>8.2f} {step.activation.mean:>9.2e} "
-                f"{step.activation.std:>9.2e} {step.activation.zeros:>6.1%} {gradient:>10}  {_not_finite(step)}"
-            )
-        forward, backward = (sum(getattr(s, f"{way}_seconds") for s in self.steps) for way in ("forward", "backward"))
-        lines.append(
-            f"{self.model}: loss {self.loss:.6g}, {sum(s.flops for s in self.steps) / 1e6:.2f} MFLOPs forward, "
-            f"{forward * 1e3:.2f} ms forward, {backward * 1e3:.2f} ms backward"
-        )
-        return "\n".join(lines)
+        from .table import table
+
+        return table(self)
 
 
-def trace(model: Module, x: Any, target: Any, criterion: Callable | None = None) -> Trace:
+def trace(model: Module, x: Any, target: Any, criterion: Callable | None = None, *, arrays: bool = False) -> Trace:
     """Run one forward, a loss and its backward, and report every operation.
 
     x: a batch of images; target: what the loss takes, class indices (N,) by default. criterion: a loss with a
-    `backward`, by default cross-entropy. Everything runs on a copy of the model in the mode that it is in: its
-    parameters, gradients, statistics and mode stay. Statistics are taken after each operation and are not in its time.
-    `TypeError` for what is no Module, and whatever the model or the loss raises.
+    `backward`, by default cross-entropy. arrays: keep the arrays themselves in each step's `arrays`, by name: the
+    arguments, y, dy and the gradients (dx, dweight, …). They are those of the run, not copies.
+
+    Everything runs on copies of the model in the mode that it is in: its parameters, gradients, statistics and mode
+    stay. A pass that is not timed goes first, so that times hold no compilation; statistics are taken after each
+    operation and are not in its time.
+    `TypeError` for what is no Module or no criterion, and whatever the model or the loss raises.
 
     >>> from minicnn import nn
-    >>> found = trace(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]))
+    >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    >>> found = trace(model, np.ones((4, 3), np.float32), np.array([0, 1, 0, 1]), arrays=True)
     >>> [(step.operation, step.module, step.output_shape) for step in found.steps]
     [('linear', '0', (4, 2)), ('relu', '1', (4, 2)), ('cross_entropy', 'loss', ())]
+    >>> sorted(found.steps[0].arrays)
+    ['bias', 'dbias', 'dweight', 'dx', 'dy', 'weight', 'x', 'y']
     """
     if not isinstance(model, Module):
         raise TypeError(f"trace: model must be a Module, got {describe(model)}")
+    if criterion is not None and not (callable(criterion) and hasattr(criterion, "backward")):
+        raise TypeError(f"trace: criterion must be a loss with a backward, got {describe(criterion)}")
+    arrays = check.flag("trace", "arrays", arrays)
+    with same_random_numbers():
+        _run(copy.deepcopy(model), x, target, criterion)
     twin = copy.deepcopy(model)
-    recorder = _Recorder({id(module): name for name, module in twin.named_modules()})
-    with same_random_numbers(), listen(recorder):
-        y = twin(x)
-        if criterion is None:
-            loss, ctx = functional.cross_entropy(y, target)
-            dy = functional.cross_entropy_backward(1.0, ctx)
-        else:
-            loss = criterion(y, target)
-            dy = criterion.backward()  # type: ignore[attr-defined]
-        twin.backward(dy)
-    return Trace(type(model).__name__, float(loss), tuple(recorder.steps))
+    listener = _Tracer(twin, arrays)
+    with same_random_numbers(), listen(listener):
+        loss = _run(twin, x, target, criterion)
+    return Trace(type(model).__name__, loss, tuple(listener.steps))
 
 
-class _Recorder(Listener):
-    def __init__(self, names: dict[int, str]) -> None:
-        self.names, self.running = names, ["loss"]
+def _run(model: Module, x: Any, target: Any, criterion: Any) -> float:
+    y = model(x)
+    if criterion is None:
+        loss, ctx = functional.cross_entropy(y, target)
+        dy = functional.cross_entropy_backward(1.0, ctx)
+    else:
+        loss = criterion(y, target)
+        dy = criterion.backward()
+    model.backward(dy)
+    return float(loss)
+
+
+class _Tracer(Recorder):
+    def __init__(self, model: Module, keep: bool) -> None:
+        super().__init__(model)
+        self.keep = keep
         self.steps: list[Step] = []
-        self.waiting: list[tuple[Any, Step]] = []  # forwards whose backward has not come; contexts stay alive
-        self.began = 0.0
 
-    def module_entered(self, module: Module) -> None:
-        self.running.append(self.names.get(id(module), "loss"))
-
-    def module_left(self, module: Module) -> None:
-        self.running.pop()
-
-    def entered(self, operation: str) -> None:
-        self.began = time.perf_counter()
-
-    def forward(self, operation: str, inputs: dict[str, Any], y: Any, ctx: Any) -> None:
-        seconds = time.perf_counter() - self.began
+    def opened(self, operation: str, inputs: dict[str, Any], y: Any, ctx: Any, seconds: float) -> Any:
         first = next(iter(inputs.values()))
         first = first[0] if isinstance(first, (list, tuple)) else first
         flops = forward_flops(operation, inputs, y)
         step = Step(
-            operation, self.running[-1], np.shape(first), np.shape(y), y.nbytes, flops,
+            operation, self.running[0], np.shape(first), np.shape(y), y.nbytes, forward_bytes(inputs, y), flops,
             backward_flops(operation, flops), seconds, Statistics.of(y),
         )  # fmt: skip
+        if self.keep:
+            step.arrays = forward_arrays(operation, inputs, y, ctx)
         self.steps.append(step)
-        self.waiting.append((ctx, step))
+        return step, inputs
 
-    def backward(self, operation: str, ctx: Any, dy: Any, gradients: Any) -> None:
-        seconds = time.perf_counter() - self.began
-        for place in range(len(self.waiting) - 1, -1, -1):  # the last forward with this context
-            if self.waiting[place][0] is ctx:
-                step = self.waiting.pop(place)[1]
-                step.backward_seconds, step.gradient = seconds, Statistics.of(dy)
-                return
+    def closed(self, record: Any, dy: Any, gradients: Any, seconds: float) -> None:
+        step, inputs = record
+        found = backward_arrays(step.operation, inputs, dy, gradients)
+        step.backward_seconds, step.gradient = seconds, Statistics.of(dy)
+        step.parameters = {name: Statistics.of(found[f"d{name}"]) for name in ("weight", "bias") if f"d{name}" in found}
+        if self.keep:
+            step.arrays |= found
 
 
-def _not_finite(step: Step) -> str:
-    for name, found in (("activation", step.activation), ("gradient", step.gradient)):
-        if found is not None and found.not_finite:
-            return f"{found.not_finite} in the {name}, first at {found.first_not_finite}"
-    return ""
+def _plain(value: Any) -> Any:
+    if isinstance(value, Statistics):
+        return {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

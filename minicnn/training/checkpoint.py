@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import write_whole
+from ..files import write_whole
 
 KIND = "minicnn checkpoint 1"  # the header's mark; the number changes when the layout does
 

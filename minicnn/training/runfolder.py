@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
 from .checkpoint import load_checkpoint, save_checkpoint
-from .files import write_whole
 from .history import History
 
 LAST, BEST = "last.safetensors", "best.safetensors"

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import zlib
@@ -103,7 +104,8 @@ def test_what_is_written_is_what_was_kept(rng, backend):
 def test_of_a_large_network_the_open_places_are_whole(rng, monkeypatch):
     monkeypatch.setattr(pack, "DENSE_PAGE", 100)
     monkeypatch.setattr(pack, "DENSE_ARRAY", 20)
-    monkeypatch.setattr(places, "PLACES", 1)
+    monkeypatch.setattr(places, "POSITIONS", 2)
+    monkeypatch.setattr(places, "CHANNELS", 3)
     found = explain(network(), rng.standard_normal((2, 12, 12)).astype(np.float32))
     assert not found.document["whole"]
     kept = unpacked(found)
@@ -113,7 +115,9 @@ def test_of_a_large_network_the_open_places_are_whole(rng, monkeypatch):
     first = by_operation(found, "conv2d")[0]
     x, weight = (found.arrays[first["names"][name]] for name in ("x", "weight"))
     assert 0 < len(kept[first["names"]["x"]]) < x.size
-    for f, oy, ox in first["open"]:
+    opened = first["open"]
+    assert len(opened["channels"]) == 3 and len(opened["positions"]) == 2
+    for f, (oy, ox) in itertools.product(opened["channels"], opened["positions"]):
         assert np.ravel_multi_index((f, oy, ox), first["shape"]) in kept[first["names"]["y"]]
         for c, i, j in np.ndindex(*weight.shape[1:]):
             assert ((f * 2 + c) * 3 + i) * 3 + j in kept[first["names"]["dweight"]]
@@ -191,6 +195,10 @@ def test_numbers_that_are_not_finite_are_kept(rng):
         (lambda m, x: explain(m, x, 3), IndexError),
         (lambda m, x: explain(m, x, 1.5), TypeError),
         (lambda m, x: explain(m, x, classes=["a"]), ValueError),
+        (lambda m, x: explain(m, x, classes=3), TypeError),
+        (lambda m, x: explain(m, x, classes="abc"), TypeError),
+        (lambda m, x: explain(m, x, shown=x[0]), ValueError),
+        (lambda m, x: explain(m, x, shown=x), ValueError),
         (lambda m, x: explain(m, x, training="no"), TypeError),
     ],
 )

@@ -1,139 +1,16 @@
 """The page of `explain` in a real browser: it loads nothing, reports no error, and shows the numbers of the arrays."""
 
 import json
-import shutil
-import time
 
 import numpy as np
 import pytest
+from explain_page import Page, needs_browser, same, value
 
 from minicnn import models, nn
 from minicnn.data import load_digits
 from minicnn.inspect import explain
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: it drives the browser")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="no browser is installed: apt-get install chromium chromium-driver"
-)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1280,900",
-    ):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-class Page:
-    """An open page and what it was made from."""
-
-    def __init__(self, driver, found, path):
-        self.driver, self.found = driver, found
-        found.write(path)
-        driver.get_log("browser"), driver.get_log("performance")
-        driver.get(path.as_uri())
-        self.until("return document.getElementById('app').dataset.ready")
-
-    def until(self, script):
-        end = time.monotonic() + 30
-        while not self.driver.execute_script(script):
-            assert time.monotonic() < end, f"never true: {script}"
-            time.sleep(0.01)
-
-    def do(self, script, *values):
-        """Run a script, then wait until the page is drawn."""
-        result = self.driver.execute_script(script, *values)
-        self.driver.execute_async_script(
-            "const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => done()), 0)"
-        )
-        return result
-
-    def text(self, selector):
-        return self.driver.execute_script(f"return document.querySelector({json.dumps(selector)}).textContent")
-
-    def layer(self, operation, nth=0):
-        """Open the nth layer of a kind; returns it as the document has it."""
-        nodes = self.found.document["nodes"]
-        place = [i for i, node in enumerate(nodes) if node["operation"] == operation][nth]
-        self.do(f"document.querySelector('[data-node=\"{place}\"]').click()")
-        return nodes[place]
-
-    def array(self, node, name):
-        return self.found.arrays[node["names"][name]]
-
-    def choose(self, *place):
-        """Type a place into the boxes below the map."""
-        boxes = ("channel", "row", "column") if len(place) == 3 else ("unit",)
-        for box, value in zip(boxes, place):
-            self.do(
-                "const e = document.getElementById(arguments[0]); e.value = arguments[1]; "
-                "e.dispatchEvent(new Event('input', {bubbles: true}))",
-                f"at-{box}", value,
-            )  # fmt: skip
-
-    def click_map(self, row, column, shape):
-        """A real click on the middle of one pixel of the large map."""
-        box = self.do(
-            "const e = document.getElementById('big-map'); e.scrollIntoView({block: 'center'}); "
-            "const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]"
-        )
-        x = box[0] + (column + 0.5) * box[2] / shape[1]
-        y = box[1] + (row + 0.5) * box[3] / shape[0]
-        for kind in ("mousePressed", "mouseReleased"):
-            event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
-            self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
-        self.do("return 0")
-
-    def grid(self, identifier):
-        """The numbers of a table of the page."""
-        return [[value(cell.split("\n")[0]) for cell in row] for row in self.cells(f"#{identifier} tr")]
-
-    def cells(self, rows):
-        """The texts of the cells of these rows."""
-        script = "return [...document.querySelectorAll(arguments[0])].map(row => [...row.cells].map(c => c.innerText))"
-        return self.do(script, rows)
-
-    def check_numbers(self):
-        """Every number on the page that names its array is that number, to the printed digits."""
-        shown = self.driver.execute_script(
-            "return [...document.querySelectorAll('[data-array]')]"
-            ".map(e => [e.dataset.array, +e.dataset.index, e.textContent])"
-        )
-        for name, index, text in shown:
-            actual = self.found.arrays[name].reshape(-1)[index]
-            assert same(text, actual), f"{name}[{index}]: the page says {text}, the array {actual!r}"
-        return len(shown)
-
-    def check_quiet(self):
-        """No message on the console, nothing fetched but the page itself."""
-        assert self.driver.get_log("browser") == []
-        for entry in self.driver.get_log("performance"):
-            event = json.loads(entry["message"])["message"]
-            if event["method"] == "Network.requestWillBeSent":
-                url = event["params"]["request"]["url"]
-                assert url.startswith(("file:", "data:", "blob:")), url
-
-
-def value(text):
-    """A printed number: five significant digits with a real minus sign."""
-    return float(text.replace("−", "-").replace("∞", "inf")) if text not in ("–", "") else None
-
-
-def same(text, actual):
-    return value(text) == float(f"{float(actual):.4e}") or (np.isnan(actual) and text == "NaN")
+pytestmark = needs_browser
 
 
 def network():
@@ -340,10 +217,16 @@ def test_a_resnet18_opens_at_its_open_places(browser, tmp_path, rng):
     found = explain(models.resnet18(num_classes=20), rng.standard_normal((3, 96, 96)).astype(np.float32), target=3)
     assert not found.document["whole"]
     page = Page(browser, found, tmp_path / "resnet.html")
-    for place in range(len(found.document["nodes"])):
-        page.do(f"document.querySelector('[data-node=\"{place}\"]').click()")
-        for k in range(len(found.document["nodes"][place]["open"] or ())):
-            page.do(f"document.querySelectorAll('.open-list button')[{k}].click()")
-            assert page.check_numbers() > 10
-            assert page.do("return document.querySelectorAll('.missing').length") == 0
-    page.check_quiet()
+    page.check_open_places()
+    # in a map with open positions the arrow keys go from one to another
+    node = page.layer("conv2d")
+    opened = [tuple(position) for position in node["open"]["positions"]]
+    page.do("document.querySelector('.open-list button').click()")  # the highest one
+    from selenium.webdriver.common.keys import Keys
+
+    page.do("document.getElementById('big-map').focus()")
+    page.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    page.do("return 0")
+    pressed = page.text(".open-list [aria-pressed=true]")
+    assert tuple(map(int, pressed.split(", "))) in opened[1:]
+    assert int(pressed.split(", ")[0]) > opened[0][0]

@@ -1,18 +1,22 @@
 """trace and gradcam."""
 
+import copy
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 from tolerance import assert_close
 
+import minicnn
 from minicnn import functional as F
 from minicnn import models, nn
 from minicnn.inspect import gradcam, trace
 
 
 def network():
+    minicnn.manual_seed(1)
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         nn.ReLU(),
@@ -54,6 +58,114 @@ def test_the_first_nan_is_shown_with_its_place(rng):
     assert "not finite" in str(found)
     assert "first at (0, 0, 2, 1)" in str(found)
     assert len(json.loads(found.to_json())["steps"]) == 7
+
+
+def test_the_first_infinite_gradient_is_found_in_the_order_of_the_backward(rng):
+    model = network()
+    model[0].weight.data[1, 0, 1, 1] = np.inf
+    found = trace(model, np.abs(rng.standard_normal((1, 2, 8, 6))), np.array([1]))
+    assert str(found).splitlines()[-1] == "first not finite: y of conv2d in 0, at (0, 1, 0, 0)"
+    assert found.to_dict()["loss"] is None and json.loads(found.to_json())["loss"] is None
+
+    class Broken(nn.Identity):
+        def backward(self, dy, need_dx=True):
+            dx = np.array(super().backward(dy))
+            dx[0, 3, 2, 1] = -np.inf
+            return dx
+
+    model = network()
+    model = nn.Sequential(*model[:3], Broken(), *model[3:])
+    found = trace(model, rng.standard_normal((1, 2, 8, 6)), np.array([1]))
+    assert str(found).splitlines()[-1] == "first not finite: dy of max_pool2d in 2, at (0, 3, 2, 1)"
+    assert [step.operation for step in found.steps[1:4]] == ["relu", "max_pool2d", "adaptive_avg_pool2d"]
+    assert [step.gradient.not_finite for step in found.steps[1:4]] == [1, 1, 0]
+
+
+def test_the_arrays_are_kept_on_demand(rng, backend):
+    model, x, target = network(), rng.standard_normal((5, 2, 8, 6)), rng.integers(0, 3, 5)
+    assert all(step.arrays == {} for step in trace(model, x, target).steps)
+    found = trace(model, x, target, arrays=True)
+    tensors = {name: torch.tensor(p.data, requires_grad=True) for name, p in model.named_parameters()}
+    image = torch.tensor(x, requires_grad=True)
+    conv = torch.nn.functional.conv2d(image, tensors["0.weight"], tensors["0.bias"], padding=1)
+    relu = torch.relu(conv)
+    logits = torch.nn.functional.linear(
+        torch.nn.functional.adaptive_avg_pool2d(torch.nn.functional.max_pool2d(relu, 2), 2).flatten(1),
+        tensors["5.weight"], tensors["5.bias"],
+    )  # fmt: skip
+    for tensor in (conv, relu, logits):
+        tensor.retain_grad()
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(target))
+    loss.backward()
+    arrays = {step.module: step.arrays for step in found.steps}
+    truths = {
+        ("0", "x"): image, ("0", "y"): conv, ("0", "dy"): conv.grad, ("0", "dx"): image.grad,
+        ("0", "dweight"): tensors["0.weight"].grad, ("0", "dbias"): tensors["0.bias"].grad,
+        ("1", "x"): conv, ("1", "y"): relu, ("1", "dx"): conv.grad, ("2", "dx"): relu.grad,
+        ("5", "y"): logits, ("5", "dweight"): tensors["5.weight"].grad, ("loss", "dlogits"): logits.grad,
+        ("loss", "y"): loss,
+    }  # fmt: skip
+    for (module, name), truth in truths.items():
+        assert_close(arrays[module][name], truth.detach().numpy(), 200, what=f"{module} {name}")
+    weight = found.steps[0].parameters["weight"]
+    assert weight.std == pytest.approx(float(tensors["0.weight"].grad.std(correction=0)))
+    assert sorted(found.steps[5].parameters) == ["bias", "weight"] and found.steps[1].parameters == {}
+
+
+def test_bytes_are_those_of_the_arrays(rng):
+    found = trace(network(), rng.standard_normal((5, 2, 8, 6)), rng.integers(0, 3, 5))
+    conv = 8 * (5 * 2 * 8 * 6 + 4 * 2 * 9 + 4 + 5 * 4 * 8 * 6)
+    assert (found.steps[0].bytes, found.steps[0].output_bytes) == (conv, 8 * 5 * 4 * 8 * 6)
+
+
+def test_tracing_changes_no_bit(rng, backend):
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.4), nn.Flatten(), nn.Linear(96, 3)
+    )
+    x, target = rng.standard_normal((5, 2, 8, 6)).astype(np.float32), rng.integers(0, 3, 5)
+
+    def run(traced):
+        twin = copy.deepcopy(model)
+        minicnn.manual_seed(7)
+        found = trace(twin, x, target, arrays=True) if traced else None
+        if traced:
+            assert twin.state_dict().keys() == model.state_dict().keys()
+            for key, array in model.state_dict().items():
+                np.testing.assert_array_equal(twin.state_dict()[key], array)
+            assert twin.training and all(parameter.grad is None for parameter in twin.parameters())
+        criterion = nn.CrossEntropyLoss()
+        loss = criterion(twin(x), target)
+        dx = twin.backward(criterion.backward())
+        return found, [loss, dx, *(p.grad for p in twin.parameters()), *twin.state_dict().values()]
+
+    (_, plain), (found, after) = run(False), run(True)
+    for one, other in zip(plain, after):
+        np.testing.assert_array_equal(one, other)
+    assert found.loss == plain[0]  # the dropout mask is that which the run itself draws
+    np.testing.assert_array_equal(found.steps[0].arrays["dx"], plain[1])
+    np.testing.assert_array_equal(found.steps[0].arrays["dweight"], plain[2])
+
+
+def test_the_gradient_flow_is_drawn(rng, tmp_path):
+    found = trace(network(), rng.standard_normal((5, 2, 8, 6)), rng.integers(0, 3, 5))
+    figure = found.plot(tmp_path / "flow.png")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    steps = found.steps[:-1]
+    np.testing.assert_array_equal(lines["activation y"], [step.activation.std for step in steps])
+    np.testing.assert_array_equal(lines["gradient dy"], [step.gradient.std for step in steps])
+    drawn = {i: v for i, v in enumerate(lines["weight gradient"]) if np.isfinite(v)}
+    assert drawn == {i: steps[i].parameters["weight"].std for i in (0, 5)}
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()][:2] == ["0 conv2d", "1 relu"]
+    assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(TypeError, match=r"path must be a str or a path, got int"):
+        found.plot(3)
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(rng, monkeypatch):
+    found = trace(network(), rng.standard_normal((5, 2, 8, 6)), rng.integers(0, 3, 5))
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ModuleNotFoundError, match=r"minicnn\[plots\]"):
+        found.plot()
 
 
 def test_a_residual_network_is_traced(rng):
@@ -98,6 +210,11 @@ def test_gradcam_enlarges_the_map_and_takes_the_best_class(rng):
     [
         (lambda m, x: trace(3, x, np.array([1])), TypeError),
         (lambda m, x: trace(m, x[None], np.array([7])), IndexError),
+        (lambda m, x: trace(m, x[None], None), TypeError),
+        (lambda m, x: trace(m, x.tolist(), np.array([1])), TypeError),
+        (lambda m, x: trace(m, x[None], np.array([1]), "mse"), TypeError),
+        (lambda m, x: trace(m, x[None], np.array([1]), F.cross_entropy), TypeError),
+        (lambda m, x: trace(m, x[None], np.array([1]), arrays="y"), TypeError),
         (lambda m, x: gradcam(3, x, "1"), TypeError),
         (lambda m, x: gradcam(m, [1], "1"), TypeError),
         (lambda m, x: gradcam(m, x[0], "1"), ValueError),

@@ -5,9 +5,9 @@ import os
 import numpy as np
 import pytest
 
+from minicnn.files import write_whole
 from minicnn.training import load_checkpoint, save_checkpoint
 from minicnn.training.checkpoint import is_checkpoint
-from minicnn.training.files import write_whole
 
 STATE = {
     "model": {"conv.weight": np.arange(12, dtype=np.float32).reshape(3, 2, 2).transpose(2, 0, 1), "n": np.array(7)},

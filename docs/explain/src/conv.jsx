@@ -4,7 +4,7 @@ import { V, inner, print } from "./format.jsx";
 import { BigMap } from "./maps.jsx";
 
 // Every tap (c, i, j) of the filter at this place: k is its row in the column that im2col makes.
-export function taps(node, [f, oy, ox]) {
+function taps(node, [f, oy, ox]) {
   const { x, weight } = node.names;
   const [F, C, kh, kw] = weight.shape;
   const [, , H, W] = x.shape;
@@ -25,7 +25,7 @@ export function taps(node, [f, oy, ox]) {
   return found;
 }
 
-export function Conv({ node, place, feeding }) {
+export function Conv({ node, place }) {
   const { x, y, dy, weight, bias, dweight, dbias, dx } = node.names;
   const [f, oy, ox] = place;
   const [, C, kh, kw] = weight.shape;
@@ -80,19 +80,17 @@ export function Conv({ node, place, feeding }) {
           <span>im2col makes of the {channels.length > 1 ? `patches of its ${channels.length} channels` : "patch"} the column p = {oy * ow + ox} (of {oh * ow}), {all.length} values long; the filter is row f = {f} of the weight matrix.</span>
         </div>
         <div class="sides">
-          <div class="small"><BigMap array={feeding ?? x} channel={channel} marks={mark} label={`input channel ${channel} with the patch`} id="input-map" /></div>
+          <div class="small"><BigMap array={x} channel={channel} marks={mark} label={`input channel ${channel} with the patch`} id="input-map" /></div>
           <div class="grids">
             {grid("patch", `patch of x, channel ${channel}`, (t) => cell(t, t.inside ? <V a={x} i={t.at} /> : "0"))}
-            <span class="sign">×</span>
-            {grid("filter", "filter", (t) => cell(t, <V a={weight} i={t.w} />))}
-            <span class="sign">=</span>
-            {grid("products", "products", (t) => cell(t, print(t.value * t.weight)))}
+            <div class="after"><span class="sign">×</span>{grid("filter", "filter", (t) => cell(t, <V a={weight} i={t.w} />))}</div>
+            <div class="after"><span class="sign">=</span>{grid("products", "products", (t) => cell(t, print(t.value * t.weight)))}</div>
           </div>
         </div>
         <table class="sum">
           <tbody>
             <tr><th scope="row">products of channel {channel}</th><td>{print(sums.get(channel))}</td></tr>
-            {channels.length > 1 && <tr><th scope="row">products of the other {channels.length - 1} channels</th><td>{print(products - sums.get(channel))}</td></tr>}
+            {channels.length > 1 && <tr><th scope="row">products of all other channels ({channels.length - 1})</th><td>{print(products - sums.get(channel))}</td></tr>}
             {bias && <tr><th scope="row">bias[{f}]</th><td><V a={bias} i={f} /></td></tr>}
             <tr><th scope="row">sum, added up here in 64 bits</th><td id="sum-here">{print(products + b)}</td></tr>
             <tr><th scope="row">y[{f}, {oy}, {ox}], from the engine</th><td><V a={y} i={out} /></td></tr>
@@ -112,15 +110,13 @@ export function Conv({ node, place, feeding }) {
           <h4>To the weights: dy · patch</h4>
           <div class="grids">
             {grid("adds-dweight", "adds to dweight", (t) => cell(t, print(g * t.value)))}
-            <span class="sign">of</span>
-            {dweight && grid("dweight", "dweight, all places", (t) => cell(t, <V a={dweight} i={t.w} />))}
+            <div class="after"><span class="sign">of</span>{dweight && grid("dweight", "dweight, all places", (t) => cell(t, <V a={dweight} i={t.w} />))}</div>
           </div>
           {dbias && <p>It adds {print(g)} to dbias[{f}], which is <V a={dbias} i={f} /> in all.</p>}
           <h4>To the image: col2im scatters weight · dy</h4>
           <div class="grids">
             {grid("adds-dx", "this pixel adds to dx", (t) => cell(t, t.inside ? <>{print(g * t.weight)}<small>→ [{t.iy}, {t.ix}]</small></> : <>–<small>padding</small></>))}
-            <span class="sign">of</span>
-            {dx && grid("dx", "dx there, from all filters and places", (t) => cell(t, t.inside ? <V a={dx} i={t.at} /> : "–"))}
+            <div class="after"><span class="sign">of</span>{dx && grid("dx", "dx there, from all filters and places", (t) => cell(t, t.inside ? <V a={dx} i={t.at} /> : "–"))}</div>
           </div>
         </section>
       )}

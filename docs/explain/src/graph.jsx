@@ -1,4 +1,5 @@
 // The network as a column of operations; an arc on the left where data skips some.
+import { useEffect, useRef } from "preact/hooks";
 
 const ROW = 34;
 const GROUPS = {
@@ -16,6 +17,11 @@ export function Graph({ nodes, chosen, choose }) {
     lanes[lane] = to;
     return { from, to, lane };
   });
+  const list = useRef();
+  useEffect(() => { // the chosen layer into sight, without moving the page
+    const box = list.current, at = y(chosen);
+    if (at < box.scrollTop + ROW || at > box.scrollTop + box.clientHeight - ROW) box.scrollTop = at - box.clientHeight / 2;
+  }, [chosen]);
   const gutter = 16 + 10 * lanes.length;
   const y = (i) => i * ROW + ROW / 2;
   const key = (event) => {
@@ -27,7 +33,7 @@ export function Graph({ nodes, chosen, choose }) {
     event.currentTarget.querySelectorAll("button")[next].focus();
   };
   return (
-    <nav class="graph" aria-label="The network; arrow keys go from layer to layer" onKeyDown={key}>
+    <nav ref={list} class="graph" aria-label="The network; arrow keys go from layer to layer" onKeyDown={key}>
       <div style={{ position: "relative", paddingLeft: `${gutter}px` }}>
         <svg width={gutter} height={nodes.length * ROW} aria-hidden="true">
           {nodes.map((node, i) => node.sources.includes(i - 1) && <path d={`M${gutter - 8} ${y(i - 1)}V${y(i)}`} />)}
@@ -39,7 +45,7 @@ export function Graph({ nodes, chosen, choose }) {
         </svg>
         {nodes.map((node, i) => (
           <button key={i} class={`node ${GROUPS[node.operation] ?? ""}`} style={{ height: `${ROW - 4}px` }} aria-current={i === chosen ? "true" : undefined}
-            tabIndex={i === chosen ? 0 : -1} data-node={i} onClick={() => choose(i)}>
+            tabIndex={i === chosen ? 0 : -1} data-node={i} title={node.module} onClick={() => choose(i)}>
             <span class="op">{node.operation.replaceAll("_", " ")}</span>
             <span class="where">{node.module === "loss" ? "" : node.module}</span>
             <span class="shape">{node.shape.join("×") || "1"}</span>

@@ -5,19 +5,33 @@ import { channelsOf, gridOf, largest, unpack } from "./data.js";
 import { Detail } from "./details.jsx";
 import { Statistics, V, print } from "./format.jsx";
 import { Graph } from "./graph.jsx";
+import { flat } from "./lines.jsx";
 import { BigMap, Maps } from "./maps.jsx";
 import { Step } from "./step.jsx";
 
 const PURPOSE = {
-  input: "the image, normalised", conv2d: "convolution: each filter slides over all channels", relu: "max(x, 0)", max_pool2d: "the largest value of each window",
-  avg_pool2d: "the mean of each window", adaptive_avg_pool2d: "the mean of each region", batch_norm: "each channel to mean 0 and variance 1, then scaled and shifted",
-  linear: "every output is a weighted sum of all inputs", flatten: "maps become one row of numbers", add: "a branch and its shortcut meet", cross_entropy: "softmax and the loss",
+  input: "the image, normalised", conv2d: "convolution: each filter slides over all channels", conv_transpose2d: "transposed convolution: each pixel stamps its filter into a larger image",
+  linear: "every output is a weighted sum of all inputs", batch_norm: "each channel to mean 0 and variance 1, then scaled and shifted",
+  max_pool2d: "the largest value of each window", avg_pool2d: "the mean of each window", adaptive_avg_pool2d: "the mean of each bin of the map",
+  relu: "max(x, 0)", leaky_relu: "max(x, 0), and a little of what is below", sigmoid: "every number to one between 0 and 1", tanh: "every number to one between −1 and 1",
+  silu: "x times its sigmoid", gelu: "x times the probability that a normal number is below it", dropout: "values left out at random while training",
+  add: "a branch and its shortcut meet", concat: "maps one behind the other", flatten: "maps become one row of numbers", pad: "a border around each map",
+  interpolate: "maps made larger or smaller", softmax: "scores become probabilities", log_softmax: "scores become logarithms of probabilities", cross_entropy: "softmax and the loss",
 };
+
+// The places with all their numbers: each of the open channels at each of the open positions.
+const placesOf = (open) => open.units?.map((unit) => [unit]) ?? open.channels.flatMap((c) => open.positions.map((p) => [c, ...p]));
+
+function weight(node, place) {
+  const { y, dy } = node.names;
+  const at = flat(y.shape, place);
+  return Math.abs(y.at(at) * (dy?.at(at) ?? 1));
+}
 
 // Where the largest |dy · y| is: the place a layer opens with.
 function start(node) {
   const { y, dy } = node.names;
-  if (node.open) return node.open[0];
+  if (node.open) return placesOf(node.open).reduce((a, b) => (weight(node, b) > weight(node, a) ? b : a));
   if (y.shape.length < 2) return [0];
   let best = 0, most = -1;
   if (y.dense) {
@@ -27,7 +41,6 @@ function start(node) {
     }
   }
   if (y.shape.length !== 4) return [best];
-  if (!y.dense) return [channelsOf(y)[0], 0, 0];
   const [, , H, W] = y.shape;
   return [Math.floor(best / (H * W)), Math.floor(best / W) % H, best % W];
 }
@@ -49,7 +62,7 @@ function App({ page }) {
           <Layer key={chosen} page={page} node={node} place={place} setPlace={setPlace} what={what} setWhat={setWhat} />
           <Step page={page} />
           <footer class="note">
-            {page.whole ? `All ${page.values.toLocaleString("en")} numbers of this run are on the page.` : "The numbers of this run are too many for one page: each layer has a few open places (outlined) with all their numbers, exact; other places only in the pictures, which have 8 bits."}{" "}
+            {page.whole ? `All ${page.values.toLocaleString("en")} numbers of this run are on the page.` : "The numbers of this run are too many for one page. Of each layer it has the channels that matter most to the loss; in each of them the outlined positions (of a layer without maps the outlined units) have all their numbers, exact. Everything else is in the pictures, which have 8 bits, and in the statistics."}{" "}
             Numbers are printed to five significant digits; sums marked “here” are added up by the page, all others are the engine's.
           </footer>
         </main>
@@ -66,7 +79,7 @@ function Head({ page }) {
       <div>
         <h1>{page.model}: one image, forward and backward</h1>
         <p>
-          {top.map((c, i) => <>{i ? ", " : "found: "}<b>{page.classes[c]}</b> <V a={page.probabilities} i={c} /></>)}. Loss <b><V a={page.nodes.at(-1).names.y} i={0} /></b> for the
+          {top.map((c, i) => <>{i ? ", " : "found: "}<b>{page.classes[c]}</b> (<V a={page.probabilities} i={c} />)</>)}. Loss <b><V a={page.nodes.at(-1).names.y} i={0} /></b> for the
           target <b>{page.classes[page.target]}</b>{page.given ? "" : " (the class it found: none was given)"}; {page.training ? "in training mode" : "in evaluation mode"}.
         </p>
       </div>
@@ -96,23 +109,17 @@ function Layer({ page, node, place, setPlace, what, setWhat }) {
   const array = what === "dy" && dy && dy.size === y.size ? dy : y;
   const maps = y.shape.length === 4;
   const loss = y.size === 1;
-  const [channel, setChannel] = useState(maps ? place[0] : 0);
-  const shown = maps ? channel : 0;
+  const shown = maps ? place[0] : 0;
   const label = array === dy ? "gradient ∂loss/∂y" : "output y";
-  const at = maps && place[0] === shown ? place.slice(1) : maps ? null : [Math.floor(place[0] / gridOf(y)[1]), place[0] % gridOf(y)[1]];
-  const pick = (row, column) => setPlace(maps ? [shown, row, column] : [row * gridOf(y)[1] + column]);
-  const chooseChannel = (c) => {
-    setChannel(c);
-    const there = node.open?.find((o) => o[0] === c);
-    if (!node.open) setPlace([c, place[1], place[2]]);
-    else if (there) setPlace(there);
-  };
+  const width = gridOf(y)[1]; // of a vector's rows
+  const at = maps ? place.slice(1) : [Math.floor(place[0] / width), place[0] % width];
+  const pick = (row, column) => setPlace(maps ? [shown, row, column] : [row * width + column]);
+  const spots = node.open && (node.open.positions ?? [...node.open.units].sort((a, b) => a - b).map((u) => [Math.floor(u / width), u % width]));
   const set = (axis, value) => {
     const limit = y.shape[axis + 1];
     if (!Number.isInteger(value) || value < 0 || value >= limit) return;
     const next = [...place];
     next[axis] = value;
-    if (maps && axis === 0) setChannel(value);
     setPlace(next);
   };
   const axes = maps ? ["channel", "row", "column"] : ["unit"];
@@ -133,10 +140,10 @@ function Layer({ page, node, place, setPlace, what, setWhat }) {
           </div>
           <div class="sides maps-side">
             <div>
-              <BigMap array={array} channel={shown} place={at} choose={pick} open={node.open} label={`${label}${maps ? `, channel ${shown}` : ""}`} id="big-map" />
+              <BigMap array={array} channel={shown} place={at} choose={pick} open={spots} label={`${label}${maps ? `, channel ${shown}` : ""}`} id="big-map" />
               {node.open ? (
-                <div class="row open-list" role="group" aria-label="places with all their numbers">
-                  {node.open.map((o) => <button aria-pressed={o.join() === place.join()} onClick={() => { setChannel(o[0]); setPlace(o); }}>[{o.join(", ")}]</button>)}
+                <div class="row open-list" role="group" aria-label={`${maps ? "positions" : "units"} with all their numbers`}>
+                  {spots.map(([row, column]) => <button aria-pressed={at[0] === row && at[1] === column} onClick={() => pick(row, column)}>{maps ? `${row}, ${column}` : row * width + column}</button>)}
                 </div>
               ) : (
                 <div class="row place">
@@ -147,7 +154,7 @@ function Layer({ page, node, place, setPlace, what, setWhat }) {
               )}
               {!maps && <p class="note">{y.size} units, row by row; full colour is ±{print(largest(array))}.</p>}
             </div>
-            <Maps array={array} channel={shown} choose={chooseChannel} what={label} />
+            <Maps array={array} channels={node.open?.channels ?? channelsOf(array)} channel={shown} choose={(c) => setPlace([c, place[1], place[2]])} what={label} />
           </div>
         </>
       )}
@@ -161,7 +168,7 @@ unpack().then((page) => {
   const root = document.getElementById("app");
   root.textContent = "";
   render(<App page={page} />, root);
-  root.dataset.ready = "true";
+  root.dataset.ready = Math.ceil(performance.now()); // milliseconds since the page was opened
 }).catch((problem) => {
   document.getElementById("app").textContent = `This page cannot be shown: ${problem}`;
   throw problem;

@@ -1,6 +1,6 @@
 // Feature maps on canvases: blue below zero, red above, the colour of the page at zero.
 import { useEffect, useRef } from "preact/hooks";
-import { channelsOf, largest, mapOf } from "./data.js";
+import { largest, mapOf } from "./data.js";
 import { print } from "./format.jsx";
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -38,10 +38,8 @@ export function Canvas({ map, scale, label, ...rest }) {
 }
 
 // All maps of a layer; a click on one chooses its channel.
-export function Maps({ array, channel, choose, what }) {
-  if (array.shape.length !== 4) return null;
-  const channels = channelsOf(array);
-  if (channels.length < 2) return null;
+export function Maps({ array, channels, channel, choose, what }) {
+  if (array.shape.length !== 4 || channels.length < 2) return null;
   const scale = largest(array);
   const all = array.shape[1];
   return (
@@ -62,24 +60,19 @@ export function Maps({ array, channel, choose, what }) {
   );
 }
 
-// One map, large. A click or the arrow keys choose a place; marks: [{row, column, height, width, kind}].
+// One map, large. A click or the arrow keys choose a place, among `open` ones where they are given ([[row, column], …]);
+// marks: [{row, column, height, width, kind}].
 export function BigMap({ array, channel, place, choose, marks = [], open, label, id }) {
   const map = mapOf(array, channel);
   const vector = array.shape.length !== 4;
   if (!map) return <p class="note">There is no picture of channel {channel} on this page.</p>;
   const [rows, columns] = vector ? [map.height, map.width] : array.shape.slice(2);
   const limit = vector ? array.size : Infinity;
-  const nearest = (row, column) => {
-    if (!open) return [row, column];
-    let best = null;
-    for (const o of open) {
-      const [r, c] = vector ? [Math.floor(o[0] / columns), o[0] % columns] : [o[1], o[2]];
-      if (!vector && o[0] !== channel) continue;
-      const far = (r - row) ** 2 + (c - column) ** 2;
-      if (!best || far < best.far) best = { far, at: [r, c] };
-    }
-    return best?.at;
-  };
+  const closest = (row, column, list) => list.reduce((best, p) => {
+    const far = (p[0] - row) ** 2 + (p[1] - column) ** 2;
+    return best && best.far <= far ? best : { far, at: p };
+  }, null)?.at;
+  const nearest = (row, column) => (open ? closest(row, column, open) : [row, column]);
   const go = (row, column) => {
     if (!choose) return;
     const found = nearest(Math.max(0, Math.min(rows - 1, row)), Math.max(0, Math.min(columns - 1, column)));
@@ -92,23 +85,27 @@ export function BigMap({ array, channel, place, choose, marks = [], open, label,
   const keys = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const key = (event) => {
     const move = keys[event.key];
-    if (!move || !place || open) return;
+    if (!move || !place || !choose) return;
     event.preventDefault();
-    go(place[0] + move[0], place[1] + move[1]);
+    if (!open) return go(place[0] + move[0], place[1] + move[1]);
+    // among open places, the next one that lies more that way than to the side
+    const ahead = (p) => (p[0] - place[0]) * move[0] + (p[1] - place[1]) * move[1];
+    const aside = (p) => Math.abs((p[0] - place[0]) * move[1]) + Math.abs((p[1] - place[1]) * move[0]);
+    const next = closest(place[0], place[1], open.filter((p) => ahead(p) > 0 && ahead(p) >= aside(p)));
+    if (next) choose(...next);
   };
   const box = (m) => ({
     top: `${(100 * m.row) / rows}%`, left: `${(100 * m.column) / columns}%`,
     height: `${(100 * m.height) / rows}%`, width: `${(100 * m.width) / columns}%`,
   });
   const all = place ? [...marks, { row: place[0], column: place[1], height: 1, width: 1, kind: "here" }] : marks;
-  const others = open && !vector ? open.filter((o) => o[0] === channel) : [];
   return (
     <div
       id={id} class={`big${choose ? " choose" : ""}`} style={{ aspectRatio: `${columns} / ${rows}` }} tabIndex={choose ? 0 : -1}
       role={choose ? "application" : "group"} aria-label={choose ? `${label}: arrow keys move the chosen place` : label} onClick={choose && click} onKeyDown={key}
     >
       <Canvas map={map} scale={largest(array)} label={label} />
-      {others.map((o) => <span class="mark open" style={box({ row: o[1], column: o[2], height: 1, width: 1 })} />)}
+      {open?.map(([row, column]) => <span class="mark open" style={box({ row, column, height: 1, width: 1 })} />)}
       {all.map((m) => <span class={`mark ${m.kind}`} style={box(m)} />)}
     </div>
   );

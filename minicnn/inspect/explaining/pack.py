@@ -19,7 +19,7 @@ Array = np.ndarray
 
 DENSE_PAGE = 2_000_000  # values: a page with no more of them keeps every one
 DENSE_ARRAY = 4_096  # values: an array with no more of them is kept whole on any page
-CHANNELS, SIDE = 24, 56  # of a picture
+SIDE = 56  # of a picture
 
 
 class Pack:
@@ -64,7 +64,7 @@ class Pack:
         return described, base64.b64encode(zlib.compress(bytes(body), 6)).decode()
 
     def _write(self, name: str, array: Array, body: bytearray) -> dict[str, Any]:
-        array = array.astype(np.int32) if array.dtype.kind in "iu" else array
+        array = array.astype(np.int32) if array.dtype.kind in "iub" else array
         entry: dict[str, Any] = {"shape": list(array.shape), "dtype": array.dtype.str[1:]}
         if self.is_dense(name):
             return entry | {"at": _append(body, array)}

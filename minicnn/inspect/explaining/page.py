@@ -12,10 +12,12 @@ import numpy as np
 
 from ... import functional
 from ...backends.settings import no_grad
+from ...files import write_whole
 from ...functional import check
+from ...functional.door import describe
 from ...nn import Module
 from ..scores import class_of, one_image
-from ..tracing import Statistics
+from ..statistics import Statistics
 from .pack import Pack
 from .places import channels_of, need_all, open_places
 from .record import Node, Recording, record
@@ -44,8 +46,8 @@ class Explanation:
         return built_page().replace(DATA, data)
 
     def write(self, path: str | Path) -> None:
-        """The page as a file."""
-        Path(path).write_text(self.html(), encoding="utf-8")
+        """The page as a file, written whole or not at all; `OSError` if it cannot be."""
+        write_whole(path, self.html().encode())
 
 
 def built_page() -> str:
@@ -70,8 +72,9 @@ def explain(
     drawn, (1 or 3, H, W) in [0, 1]. training: batch norms take the statistics of this one image and dropout drops;
     else everything is as in evaluation, and gradients flow all the same. A copy of the model runs; it stays as it is.
 
-    A network of up to about 2 million numbers is on the page with all of them. Of a larger one each layer has a few
-    places with all their numbers; its maps are drawn in 8 bits.
+    A network of up to about 2 million numbers is on the page with all of them. Of a larger one 24 channels of each
+    layer, those that matter most to the loss, are drawn in 8 bits, and 12 positions in each of them (of layers without
+    maps 32 units) have all their numbers, exact.
     `TypeError`, `ValueError` and `IndexError` for arguments that do not fit.
 
     >>> from minicnn import nn
@@ -84,11 +87,13 @@ def explain(
     """
     twin, image = one_image("explain", model, x)
     training = check.flag("explain", "training", training)
+    names = _names(classes)
+    if shown is not None and (not isinstance(shown, np.ndarray) or shown.ndim != 3 or len(shown) not in (1, 3)):
+        raise ValueError(f"explain: shown must be an image (1 or 3, H, W) in [0, 1], got {describe(shown)}")
     with no_grad():
         chosen = class_of("explain", twin(image), target)
     run = record(model, image, np.array([chosen]), training)
     probabilities = functional.softmax(run.logits)[0][0]
-    names = [str(each) for each in classes]
     if names and len(names) != len(probabilities):
         raise ValueError(f"explain: classes must name {len(probabilities)} classes, got {len(names)} names")
     pack = Pack()
@@ -120,6 +125,12 @@ def explain(
     return Explanation(document, pack.arrays, payload)
 
 
+def _names(classes: Any) -> list[str]:
+    if not check.is_sequence(classes):
+        raise TypeError(f"explain: classes must be a list of names, got {describe(classes)}")
+    return [str(each) for each in classes]
+
+
 def _nodes(run: Recording, pack: Pack) -> list[dict[str, Any]]:
     kept = [_keep(place, node, pack) for place, node in enumerate(run.nodes)]
     entries = []
@@ -131,6 +142,9 @@ def _nodes(run: Recording, pack: Pack) -> list[dict[str, Any]]:
             "y": _statistics(y), "dy": None if dy is None else _statistics(dy), "open": None,
         }  # fmt: skip
         entries.append(entry)
+        if node.operation == "cross_entropy":  # of every class, however many there are
+            for name in ("logits", "dlogits"):
+                pack.need(names[name], np.arange(node.arrays[name].size))
         if pack.whole or y.ndim not in (2, 4):
             continue
         channels = channels_of(y, dy) if y.ndim == 4 else None
@@ -138,9 +152,8 @@ def _nodes(run: Recording, pack: Pack) -> list[dict[str, Any]]:
             for name in ("y", "dy"):
                 if name in names:
                     pack.picture(names[name], channels)
-        if node.operation not in ("input", "flatten"):
-            entry["open"] = open_places(node, channels)
-            need_all(pack, node, names, entry["open"])
+        entry["open"] = open_places(node, channels)
+        need_all(pack, node, names, entry["open"])
     return entries
 
 
