@@ -23,7 +23,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     linear_input_grad(dy, weight) -> dx
     linear_weight_grad(dy, x) -> dweight
 
-    max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices)
+    max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices of any int dtype)
     max_pool2d_input_grad(dy, indices, x_shape) -> dx
     avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor) -> y
     avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor) -> dx

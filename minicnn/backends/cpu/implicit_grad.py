@@ -9,6 +9,7 @@ from numba import prange
 from .cache import kernel
 from .im2col import pack_columns
 from .implicit import kernel_taps
+from .memory import empty
 from .moves import transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
@@ -32,7 +33,7 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     tasks = -(-K // ROWS) * -(-filters // nr)
     parts = max(1, min(16 // tasks, held))  # few tasks: the pixels are cut too, their sums added in order
     work = scratch(x.dtype, held * (K * row + PIXELS * dy_row) + parts * K * filters)
-    dweight = np.empty(weight_shape, dy.dtype)
+    dweight = empty(weight_shape, dy.dtype)
     launch(
         _weight_grad,
         dy.reshape(-1),

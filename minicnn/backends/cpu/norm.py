@@ -13,6 +13,7 @@ from numba import prange
 
 from .arrays import canonical
 from .cache import kernel
+from .memory import empty_like
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
@@ -28,7 +29,7 @@ def batch_norm_train_forward(x, weight, bias, eps):
         return _split(y, x.shape), mean, var
     x = canonical(x)
     C = x.shape[1]
-    y, mean, var = np.empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
+    y, mean, var = empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
     if x.size and C >= FEW:
         launch(_train_forward, x, *_affine(weight, bias, C, x.dtype), float(eps), y, mean, var)
     elif x.size:
@@ -147,7 +148,7 @@ def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
     if x.shape[2] < TINY and x.shape[0] > 1:
         return _split(batch_norm_eval_forward(_joined(x), mean, var, weight, bias, eps), x.shape)
     x = canonical(x)
-    y = np.empty_like(x)
+    y = empty_like(x)
     mean, var = mean.astype(np.float64), var.astype(np.float64)
     launch(_normalise, x, mean, var, *_affine(weight, bias, x.shape[1], x.dtype), float(eps), y)
     return y
@@ -198,7 +199,7 @@ def _backward(dy, x, weight, mean, var, eps, training):
         return _split(dx, x.shape), dweight, dbias
     dy, x = canonical(dy), canonical(x)
     C = x.shape[1]
-    dx, dweight, dbias = np.empty_like(x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+    dx, dweight, dbias = empty_like(x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
     statistics = mean.astype(np.float64), var.astype(np.float64), _affine(weight, None, C, x.dtype)[0], float(eps)
     if x.size and C >= FEW:
         launch(_channel_backward, dy, x, *statistics, training, dx, dweight, dbias)
