@@ -35,6 +35,9 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     batch_norm_eval_forward(x, mean, var, weight, bias, eps) -> y
     batch_norm_eval_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
 
+    batch_norm_relu_forward(x, residual, weight, bias, eps) -> (y, mean, var)       y = relu(batch norm [+ residual])
+    batch_norm_relu_backward(dy, y, x, weight, mean, var, eps, wanted) -> (dx, dweight, dbias, g)   g: of the residual
+
     relu_forward(x) -> y                                  relu_backward(dy, x) -> dx
     leaky_relu_forward(x, slope) -> y                     leaky_relu_backward(dy, x, slope) -> dx
     sigmoid_forward, tanh_forward, silu_forward (x)       …_backward(dy, x)
