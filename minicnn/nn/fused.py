@@ -43,12 +43,12 @@ def norm_relu(
     moves = norm.moves()
     running = (norm.running_mean, norm.running_var) if moves else (None, None)
     affine = data(norm.weight), data(norm.bias)
-    y, ctx = batch_norm_relu(x, shortcut, *running, *affine, norm.rate() if moves else 0.0, norm.eps)
+    y, norm_ctx = batch_norm_relu(x, shortcut, *running, *affine, norm.rate() if moves else 0.0, norm.eps)
     norm.count()
     if keeps_contexts():
         for module in (norm, relu):
             module.__dict__["_run"] = forward_run.get()
-        norm.keep(ctx)
+        norm.keep(norm_ctx)
         relu.keep(ReluContext(y))
         if shortcut is not None:
             adder.keep(AddContext(y))
