@@ -23,7 +23,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     linear_input_grad(dy, weight) -> dx
     linear_weight_grad(dy, x) -> dweight
 
-    max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices)
+    max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices of any int dtype)
     max_pool2d_input_grad(dy, indices, x_shape) -> dx
     avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor) -> y
     avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor) -> dx
@@ -34,6 +34,9 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     batch_norm_train_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
     batch_norm_eval_forward(x, mean, var, weight, bias, eps) -> y
     batch_norm_eval_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
+
+    batch_norm_relu_forward(x, residual, weight, bias, eps) -> (y, mean, var)       y = relu(batch norm [+ residual])
+    batch_norm_relu_backward(dy, y, x, weight, mean, var, eps, wanted) -> (dx, dweight, dbias, g)   g: of the residual
 
     relu_forward(x) -> y                                  relu_backward(dy, x) -> dx
     leaky_relu_forward(x, slope) -> y                     leaky_relu_backward(dy, x, slope) -> dx

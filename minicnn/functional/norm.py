@@ -61,11 +61,7 @@ def batch_norm(
         y = backend.batch_norm_eval_forward(planes, mean, var, weight, bias, eps)
     else:
         y, mean, var = backend.batch_norm_train_forward(planes, weight, bias, eps)
-        if running_mean is not None and x.size:
-            values = x.size // x.shape[1]  # a channel
-            with np.errstate(invalid="ignore", over="ignore"):
-                running_mean[...] = (1 - momentum) * running_mean + momentum * mean
-                running_var[...] = (1 - momentum) * running_var + momentum * var * (values / (values - 1))
+        _move(running_mean, running_var, mean, var, momentum, x)
     inputs = {
         "x": x, "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
         "training": training, "momentum": momentum, "eps": eps,
@@ -93,6 +89,50 @@ def batch_norm_backward(
         dbias if needs[2] and bias is not None else None,
     )
     return door.leave_backward("batch_norm", ctx, dy, gradients)
+
+
+def batch_norm_relu(
+    x: Array, residual: Array | None, running_mean: Array | None, running_var: Array | None, weight: Array | None,
+    bias: Array | None, momentum: float, eps: float,
+) -> tuple[Array, BatchNormContext]:  # fmt: skip
+    """y = relu(batch_norm(x, training=True) + residual) in one pass, to the bit what the three give one by one.
+
+    Not one of the operations that a listener hears of: `nn.fused` takes it where nobody listens. residual: None, or an
+    array like x (which the caller has checked). The context is that of the batch norm; the ReLU's needs y alone, since
+    y ≤ 0 exactly where its input was.
+    """
+    name = "batch_norm"
+    backend = door.enter(name, x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    _check_batch_norm(x, running_mean, running_var, weight, bias, True, momentum, eps)
+    other = None if residual is None else _planes(residual)
+    y, mean, var = backend.batch_norm_relu_forward(_planes(x), other, weight, bias, eps)
+    _move(running_mean, running_var, mean, var, momentum, x)
+    return y.reshape(x.shape), BatchNormContext(x, weight, bias, mean, var, True, eps)
+
+
+def batch_norm_relu_backward(
+    dy: Array, y: Array, ctx: BatchNormContext, wanted: bool, *, needs: tuple[bool, bool, bool]
+) -> tuple[Array | None, Array | None, Array | None, Array | None]:
+    """(dx, dweight, dbias, dresidual), the last None unless wanted; y is what the forward returned."""
+    x, weight, bias, mean, var, _, eps = ctx
+    backend = door.enter_backward("relu", ctx, BatchNormContext, dy, x.shape, like=x)
+    found = backend.batch_norm_relu_backward(_planes(dy), _planes(y), _planes(x), weight, mean, var, eps, wanted)
+    dx, dweight, dbias, dresidual = found
+    return (
+        dx.reshape(x.shape) if needs[0] else None,
+        dweight if needs[1] and weight is not None else None,
+        dbias if needs[2] and bias is not None else None,
+        dresidual.reshape(x.shape) if wanted else None,
+    )
+
+
+def _move(running_mean, running_var, mean, var, momentum, x):
+    """The running statistics by those of the batch, in place."""
+    if running_mean is not None and x.size:
+        values = x.size // x.shape[1]  # a channel
+        with np.errstate(invalid="ignore", over="ignore"):
+            running_mean[...] = (1 - momentum) * running_mean + momentum * mean
+            running_var[...] = (1 - momentum) * running_var + momentum * var * (values / (values - 1))
 
 
 def _check_batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps):

@@ -17,7 +17,12 @@ INT32 = 2**31  # window settings stay below it, so that no position in an image 
 class MaxPool2dContext(NamedTuple):
     like: Array  # empty, of the dtype of x: dy is checked against it, and x itself can be freed
     x_shape: tuple[int, ...]
-    indices: Array  # where each maximum came from: dy goes there. int64, flat over H·W, of the shape of y
+    places: Array  # where each maximum came from, flat over H·W: dy goes there. Of the shape of y and any integer dtype
+
+    @property
+    def indices(self) -> Array:
+        """The places as int64."""
+        return self.places.astype(np.int64, copy=False)
 
 
 class AvgPool2dContext(NamedTuple):
@@ -80,9 +85,9 @@ def max_pool2d(
 def max_pool2d_backward(dy: Array, ctx: MaxPool2dContext) -> Array:
     """dx: each dy is added to the pixel that was the maximum of its window."""
     door.check_context("max_pool2d", ctx, MaxPool2dContext)
-    like, x_shape, indices = ctx
-    backend = door.enter_backward("max_pool2d", ctx, MaxPool2dContext, dy, indices.shape, like=like)
-    dx = backend.max_pool2d_input_grad(_batch(dy), _batch(indices), _batch_shape(x_shape))
+    like, x_shape, places = ctx
+    backend = door.enter_backward("max_pool2d", ctx, MaxPool2dContext, dy, places.shape, like=like)
+    dx = backend.max_pool2d_input_grad(_batch(dy), _batch(places), _batch_shape(x_shape))
     return door.leave_backward("max_pool2d", ctx, dy, dx.reshape(x_shape))
 
 

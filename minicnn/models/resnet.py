@@ -3,14 +3,12 @@
 The names are the file format: published weights load by them.
 """
 
-from typing import Any
-
 import numpy as np
 
-from .. import functional as F
 from .. import nn
 from ..functional import check
-from ..nn.containers import backward_through, meet
+from ..nn.containers import backward_through, forward_through, meet
+from ..nn.fused import norm_relu, norm_relu_backward
 
 Array = np.ndarray
 
@@ -34,21 +32,19 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(conv, nn.BatchNorm2d(channels))
 
     def forward(self, x: Array) -> Array:
-        branch = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        y, ctx = F.add(branch, x if self.downsample is None else self.downsample(x))
-        self.keep(ctx)
-        return self.relu(y)  # the same ReLU a second time: it keeps one context for each
+        branch = self.conv2(norm_relu(self.bn1, self.relu, self.conv1(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        # the same ReLU a second time: it keeps one context for each
+        return norm_relu(self.bn2, self.relu, branch, shortcut, adder=self)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
-        # forward: y = relu(branch(x) + shortcut(x))
-        with self.kept() as ctx:
-            dbranch: Any
-            dbranch, dshortcut = F.add_backward(self.relu.backward(dy), ctx)
-            if self.downsample is not None:
-                dshortcut = self.downsample.backward(dshortcut, need_dx=need_dx)
-            dbranch = self.relu.backward(self.conv2.backward(self.bn2.backward(dbranch)))
-            dbranch = self.conv1.backward(self.bn1.backward(dbranch), need_dx=need_dx)
-            return meet(dbranch, dshortcut) if need_dx else None
+        # forward: y = relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))
+        dbranch, dshortcut = norm_relu_backward(self.bn2, self.relu, dy, adder=self)
+        if self.downsample is not None:
+            dshortcut = self.downsample.backward(dshortcut, need_dx=need_dx)
+        dbranch = norm_relu_backward(self.bn1, self.relu, self.conv2.backward(dbranch))
+        dbranch = self.conv1.backward(dbranch, need_dx=need_dx)
+        return meet(dbranch, dshortcut) if need_dx else None
 
 
 class ResNet(nn.Module):
@@ -81,9 +77,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Array) -> Array:
-        for module in self._path():
-            x = module(x)
-        return x
+        return forward_through(self._path(), x)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         # forward: x goes along the path

@@ -9,6 +9,7 @@ from .. import functional as F
 from ..backends import module_of
 from ..functional import check
 from ..functional.door import describe, short
+from . import fused
 from .module import Module
 
 Array = np.ndarray
@@ -37,9 +38,7 @@ class Sequential(Module):
             self.add_module(name, required("Sequential", name, module))
 
     def forward(self, x: Array) -> Array:
-        for module in self._modules.values():
-            x = module(x)
-        return x
+        return forward_through(tuple(self._modules.values()), x)
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         # forward: x goes through the modules in order
@@ -141,6 +140,19 @@ class Concat(Module):
         return "" if self.axis == 1 else f"axis={self.axis}"
 
 
+def forward_through(modules: Sequence[Module], x: Array) -> Array:
+    """x through the modules, one after the other; a batch norm with a ReLU behind it runs as one where it may."""
+    i = 0
+    while i < len(modules):
+        if i + 1 < len(modules) and fused.pair(modules[i], modules[i + 1]):
+            x = fused.norm_relu(modules[i], modules[i + 1], x)
+            i += 2
+        else:
+            x = modules[i](x)
+            i += 1
+    return x
+
+
 def backward_through(modules: Sequence[Module], dy: Array, need_dx: bool) -> Array | None:
     """The backward of modules that ran one after the other: each in reverse order.
 
@@ -150,8 +162,14 @@ def backward_through(modules: Sequence[Module], dy: Array, need_dx: bool) -> Arr
     if not need_dx:
         learns = (i for i, m in enumerate(modules) if any(p.requires_grad for p in m.parameters()))
         first = next(learns, len(modules))
-    for i in range(len(modules) - 1, first - 1, -1):
-        dy = modules[i].backward(dy, need_dx=need_dx or i > first)
+    i = len(modules) - 1
+    while i >= first:
+        if i > first and fused.pair(modules[i - 1], modules[i]):
+            i -= 1
+            dy = fused.norm_relu_backward(modules[i], modules[i + 1], dy, need_dx or i > first)
+        else:
+            dy = modules[i].backward(dy, need_dx=need_dx or i > first)
+        i -= 1
     return dy
 
 

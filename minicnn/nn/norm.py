@@ -67,11 +67,8 @@ class BatchNorm2d(Module):
             init.zeros_(self.bias)
 
     def forward(self, x: Array) -> Array:
-        if getattr(x, "ndim", 4) != 4:
-            raise ValueError(f"BatchNorm2d: x must be (N, {self.num_features}, H, W), got shape {short(x.shape)}")
-        if getattr(x, "ndim", 0) == 4 and x.shape[1] != self.num_features:
-            raise ValueError(f"BatchNorm2d: x must have {self.num_features} channels, got {describe(x)}")
-        moves = self.training and self.track_running_stats
+        self.check(x)
+        moves = self.moves()
         uses_batch = self.training or self.running_mean is None
         y, ctx = F.batch_norm(
             x,
@@ -80,13 +77,28 @@ class BatchNorm2d(Module):
             data(self.weight),
             data(self.bias),
             training=uses_batch,
-            momentum=self._rate() if moves else 0.0,
+            momentum=self.rate() if moves else 0.0,
             eps=self.eps,
         )
-        if moves and self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
+        self.count()
         self.keep(ctx)
         return y
+
+    def check(self, x: Array) -> None:
+        """A `ValueError` unless x is (N, num_features, H, W)."""
+        if getattr(x, "ndim", 4) != 4:
+            raise ValueError(f"BatchNorm2d: x must be (N, {self.num_features}, H, W), got shape {short(x.shape)}")
+        if getattr(x, "ndim", 0) == 4 and x.shape[1] != self.num_features:
+            raise ValueError(f"BatchNorm2d: x must have {self.num_features} channels, got {describe(x)}")
+
+    def moves(self) -> bool:
+        """Whether a forward moves the running statistics."""
+        return self.training and self.track_running_stats
+
+    def count(self) -> None:
+        """One more batch has moved them, if any does."""
+        if self.moves() and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
 
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
         # forward: y = (x − mean) / √(var + eps) · weight + bias
@@ -97,7 +109,7 @@ class BatchNorm2d(Module):
             learn(self.bias, dbias)
             return dx
 
-    def _rate(self) -> float:
+    def rate(self) -> float:
         """How far this batch moves the running statistics: with momentum None, one of all the batches so far."""
         return 1.0 / (int(self.num_batches_tracked) + 1) if self.momentum is None else self.momentum
 

@@ -42,6 +42,8 @@ from .loss import (
 from .norm import (
     batch_norm_eval_backward,
     batch_norm_eval_forward,
+    batch_norm_relu_backward,
+    batch_norm_relu_forward,
     batch_norm_train_backward,
     batch_norm_train_forward,
 )

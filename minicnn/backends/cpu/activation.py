@@ -7,12 +7,12 @@ begins at 0 of slices that are cut before it: then LLVM knows that no index is n
 
 import math
 
-import numpy as np
 from numba import prange
 
 from .arrays import canonical, part, parts
 from .cache import kernel
 from .elementary import exp, normal_cdf, sigmoid, tanh
+from .memory import empty_like
 from .threads import launch
 
 
@@ -78,14 +78,14 @@ def gelu_backward(dy, x, approximate):
 
 def _forward(loop, x, *settings):
     x = canonical(x)
-    y = np.empty_like(x)
+    y = empty_like(x)
     launch(loop, x.reshape(-1), y.reshape(-1), *settings)
     return y
 
 
 def _backward(loop, dy, x, *settings):
     dy, x = canonical(dy), canonical(x)
-    dx = np.empty_like(dy)
+    dx = empty_like(dy)
     launch(loop, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), *settings)
     return dx
 

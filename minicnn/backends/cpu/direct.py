@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from .cache import kernel
+from .memory import empty
 from .threads import launch
 
 
@@ -88,7 +89,7 @@ def _input_grad(dy, weight, dx, stride, padding, dilation, groups):
 
 def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     # forward: y[oy, ox] += weight[i, j] · x[…], so dL/dweight[i, j] = Σ dy[oy, ox] · x[…]
-    dweight = np.empty(weight_shape, dy.dtype)
+    dweight = empty(weight_shape, dy.dtype)
     launch(_weight_grad, dy, x, dweight, stride, padding, dilation, groups)
     return dweight
 

@@ -1,17 +1,17 @@
 """Arithmetic of whole arrays, dropout among it."""
 
-import numpy as np
 from numba import prange
 
 from .arrays import canonical, part, parts
 from .cache import kernel
+from .memory import empty_like
 from .threads import launch
 
 
 def add_forward(a, b):
     """y = a + b"""
     a, b = canonical(a), canonical(b)
-    y = np.empty_like(a)
+    y = empty_like(a)
     launch(_add_forward, a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
 
@@ -27,7 +27,7 @@ def _add_forward(a, b, y):
 def dropout_forward(x, keep, scale):
     """y = x · scale where keep, else x · 0 (NaN and infinity become NaN); with dy for x it is also the backward."""
     x, keep = canonical(x), canonical(keep)
-    y = np.empty_like(x)
+    y = empty_like(x)
     launch(_dropout_forward, x.reshape(-1), keep.reshape(-1), x.dtype.type(scale), y.reshape(-1))
     return y
 

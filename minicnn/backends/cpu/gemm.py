@@ -18,6 +18,7 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .cache import kernel
+from .memory import empty
 from .moves import copy_run, transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
@@ -31,9 +32,9 @@ SMALL = 1 << 16  # elements of a single panel of B
 def gemm(a, b, out=None):
     """a (M, K) @ b (K, N) -> (M, N), C-contiguous; arrays of one dtype, of any strides. Added to `out` if given."""
     (M, K), N = a.shape, b.shape[1]
-    c = np.zeros((M, N), a.dtype) if out is None else out
     if M * N * K == 0:
-        return c
+        return np.zeros((M, N), a.dtype) if out is None else out
+    c = empty((M, N), a.dtype) if out is None else out
     (a, a_row, a_step), (b, b_step, b_column) = _flat(a), _flat(b)
     lanes = VECTOR_BYTES // c.itemsize
     nr = min(NV * lanes, -(-N // lanes) * lanes)

@@ -15,6 +15,7 @@ from numba import prange
 from ..settings import get_num_threads
 from .cache import kernel
 from .im2col import pack_columns
+from .memory import empty
 from .moves import spread_run
 from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
@@ -40,7 +41,7 @@ def kernel_taps(kernel_size, padding, dilation):
 
 def forward(x, weight, bias, stride, padding, dilation, groups, out_size):
     """y = weight · columns(x) + bias"""
-    y = np.empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
+    y = empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
     taps = kernel_taps(weight.shape[2:], padding, dilation)
     product(x, weight.reshape(-1), bias, y, groups, taps, (*out_size, *stride), (0, 0, 1, 1))
     return y
@@ -50,7 +51,7 @@ def input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     # forward: y[oy] = Σ_i weight[i] · x[oy·stride + i·dilation − top]
     # so dx[h] = Σ_i weight[i] · dy[(h + top − i·dilation) / stride], over the taps i that divide without rest
     H, W = x_shape[2:]
-    dx = np.empty(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     steps = phases(weight.shape[2:], stride, padding, dilation)
     if any(chosen.size == 0 for _, chosen, _ in steps):  # a stride above the kernel: some pixels are never read
         launch(_clear, dx.reshape(-1))

@@ -11,6 +11,7 @@ from ..settings import get_num_threads
 from .cache import kernel
 from .im2col import pack_columns
 from .implicit import kernel_taps
+from .memory import empty
 from .moves import transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NV, VECTOR_BYTES, tile_product
@@ -38,7 +39,7 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     held = get_num_threads() if alone else max(1, min(blocks, HELD_BYTES // (block_size * x.itemsize)))
     parts = PARTS if alone else max(1, min(PARTS // tasks, held))  # few tasks: the pixels are cut too
     work = scratch(x.dtype, held * block_size + parts * K * filters)
-    dweight = np.empty(weight_shape, dy.dtype)
+    dweight = empty(weight_shape, dy.dtype)
     launch(
         _weight_grad,
         dy.reshape(-1),

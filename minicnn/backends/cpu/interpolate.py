@@ -8,13 +8,14 @@ from numba import prange
 
 from .arrays import canonical
 from .cache import kernel
+from .memory import empty
 from .threads import launch
 
 
 def blend2d_forward(x, rows, columns):
     """x (P, H, W) to y (P, oh, ow)."""
     x = canonical(x)
-    y = np.empty((x.shape[0], rows[0].size, columns[0].size), x.dtype)
+    y = empty((x.shape[0], rows[0].size, columns[0].size), x.dtype)
     launch(_blend_forward, x, y, *rows, *columns)
     return y
 

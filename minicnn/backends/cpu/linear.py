@@ -3,6 +3,7 @@
 import numpy as np
 from numba import prange
 
+from . import few_rows
 from .arrays import canonical
 from .cache import kernel
 from .gemm import gemm
@@ -13,7 +14,8 @@ CHUNK = 16  # channels a task where they lie side by side: a cache line of float
 
 def linear_forward(x, weight, bias):
     """y = x @ weight.T + bias"""
-    y = gemm(x, weight.T)  # (M, K) @ (K, O) -> (M, O)
+    few = x.shape[0] <= few_rows.ROWS_FORWARD and x.size
+    y = few_rows.rows_by_rows(x, weight) if few else gemm(x, weight.T)  # (M, K) @ (K, O) -> (M, O)
     if bias is not None:
         add_channel_bias(y, bias)
     return y
@@ -21,12 +23,14 @@ def linear_forward(x, weight, bias):
 
 def linear_input_grad(dy, weight):
     # forward: y = x @ weight.T, so dL/dx = dL/dy @ weight
-    return gemm(dy, weight)  # (M, O) @ (O, K) -> (M, K)
+    product = few_rows.combine if dy.shape[0] <= few_rows.ROWS_BACKWARD else gemm
+    return product(dy, weight)  # (M, O) @ (O, K) -> (M, K)
 
 
 def linear_weight_grad(dy, x):
     # forward: y = x @ weight.T, so dL/dweight = (dL/dy).T @ x
-    return gemm(dy.T, x)  # (O, M) @ (M, K) -> (O, K)
+    product = few_rows.combine if dy.shape[0] <= few_rows.ROWS_BACKWARD else gemm
+    return product(dy.T, x)  # (O, M) @ (M, K) -> (O, K)
 
 
 def channel_sum(dy):

@@ -13,6 +13,7 @@ from numba import prange
 from .arrays import canonical, part, parts
 from .cache import kernel
 from .elementary import exp, log1p, sigmoid
+from .memory import empty, empty_like
 from .softmax import TILE, exponentials, gather, row_exponentials, scatter, tile_at, tiles
 from .threads import launch
 
@@ -67,7 +68,7 @@ def cross_entropy_backward(scale, logits, target, weight, ignore_index, label_sm
     # forward: loss_n = −Σ_c wq[n, c] · log p[n, c], and d log p_c / d logit_j = [c = j] − p_j
     # so dL/dlogit_j = dL/dloss_n · (p_j · Σ_c wq[n, c] − wq[n, j])
     N, C, L = logits.shape
-    dlogits = np.empty((N, C, L), logits.dtype)
+    dlogits = empty((N, C, L), logits.dtype)
     launch(
         _cross_entropy_rows_backward if L == 1 else _cross_entropy_backward,
         canonical(scale).reshape(-1), canonical(logits).reshape(-1),
@@ -309,7 +310,7 @@ def multiply(dxs, scale, one, chunk):
 def _pair(loop, x, target, *settings):
     """A new array made by a loop over the flat x and target."""
     x, target = canonical(x), canonical(target)
-    out = np.empty_like(x)
+    out = empty_like(x)
     launch(loop, x.reshape(-1), target.reshape(-1), out.reshape(-1), *settings)
     return out
 

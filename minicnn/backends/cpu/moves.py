@@ -79,7 +79,7 @@ def copy_run(typingctx, out, at, count, x, start, stride, first, last):
                     with partly:
                         emit.store(read_masked(i), emit.at(out, i))
 
-            _loop(emit, count, body)
+            by_vectors(emit, count, body)
 
         with builder.if_else(builder.icmp_signed("==", stride, index(1))) as (plain, strided):
             with plain:
@@ -154,18 +154,18 @@ def spread_run(typingctx, out, at, stride, count, x, start, accumulate):
 
         with builder.if_else(builder.icmp_signed("==", stride, index(1))) as (plain, strided):
             with plain:
-                _loop(emit, count, side_by_side)
+                by_vectors(emit, count, side_by_side)
             with strided, builder.if_else(builder.icmp_signed("==", stride, index(2))) as (two, more):
                 with two:
-                    _loop(emit, count, every_second)
+                    by_vectors(emit, count, every_second)
                 with more:
-                    _loop(emit, count, one_by_one)
+                    by_vectors(emit, count, one_by_one)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _loop(emit, count, body):
+def by_vectors(emit, count, body):
     """Emits `for i in range(0, count, lanes): body(i)` for count ≥ 1."""
     builder = emit.builder
     entry, here, after = builder.block, builder.append_basic_block(), builder.append_basic_block()

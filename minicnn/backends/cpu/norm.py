@@ -11,8 +11,11 @@ import math
 import numpy as np
 from numba import prange
 
+from .activation import relu_backward, relu_forward
 from .arrays import canonical
 from .cache import kernel
+from .elementwise import add_forward
+from .memory import empty_like
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
@@ -23,14 +26,30 @@ FEW = 8  # fewer channels than this are cut across the planes
 
 def batch_norm_train_forward(x, weight, bias, eps):
     """y, and the mean and biased variance of the batch, (C,), in float64. Of no values they are NaN."""
+    return _train(x, weight, bias, eps, np.empty((1, 1, 0), x.dtype), False)
+
+
+def batch_norm_relu_forward(x, residual, weight, bias, eps):
+    """The same with y = relu(y + residual), to the bit what one operation after the other gives; residual may be None.
+
+    Few channels, and none of the cases where planes are joined, are worth a kernel of their own.
+    """
+    if x.shape[1] >= FEW:
+        residual = np.empty((1, 1, 0), x.dtype) if residual is None else canonical(residual)
+        return _train(x, weight, bias, eps, residual, True)
+    y, mean, var = batch_norm_train_forward(x, weight, bias, eps)
+    return relu_forward(y if residual is None else add_forward(y, residual)), mean, var
+
+
+def _train(x, weight, bias, eps, residual, relu):
     if x.shape[2] < SHORT and x.shape[0] > 1 and x.shape[1] < FEW:
-        y, mean, var = batch_norm_train_forward(_joined(x), weight, bias, eps)
+        y, mean, var = _train(_joined(x), weight, bias, eps, residual, relu)
         return _split(y, x.shape), mean, var
     x = canonical(x)
     C = x.shape[1]
-    y, mean, var = np.empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
+    y, mean, var = empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
     if x.size and C >= FEW:
-        launch(_train_forward, x, *_affine(weight, bias, C, x.dtype), float(eps), y, mean, var)
+        launch(_train_forward, x, residual, relu, *_affine(weight, bias, C, x.dtype), float(eps), y, mean, var)
     elif x.size:
         partial = np.empty((C, x.shape[0] * math.ceil(x.shape[2] / PIECE), 3))
         launch(_statistics, x, partial)
@@ -40,7 +59,7 @@ def batch_norm_train_forward(x, weight, bias, eps):
 
 
 @kernel(parallel=True)
-def _train_forward(x, weight, bias, eps, y, mean, var):
+def _train_forward(x, residual, relu, weight, bias, eps, y, mean, var):
     N, C, L = x.shape
     for c in prange(C):
         count, channel_mean, m2 = 0.0, 0.0, 0.0
@@ -51,7 +70,8 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
                 count, channel_mean, m2 = merged(count, channel_mean, m2, size, piece_mean, piece_m2)
             mean[c], var[c] = channel_mean, m2 / count
             out = np.empty_like(values)  # not in place: a loop over vectors wants arrays that do not overlap
-            affine(values, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], out)
+            other = side_by_side(residual, c) if residual.size else residual[0, 0]
+            finish(values, other, relu, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], out)
             put_back(out, y, c)
             continue
         for n in range(N):
@@ -60,7 +80,26 @@ def _train_forward(x, weight, bias, eps, y, mean, var):
                 count, channel_mean, m2 = merged(count, channel_mean, m2, values, piece_mean, piece_m2)
         mean[c], var[c] = channel_mean, m2 / count
         for n in range(N):
-            affine(x[n, c], mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
+            other = residual[n, c] if residual.size else residual[0, 0]
+            finish(x[n, c], other, relu, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
+
+
+@kernel
+def finish(x, residual, relu, mean, inv_std, weight, bias, y):
+    """The batch norm, or relu of it, or relu of it + residual, where the residual is not empty."""
+    if not relu:
+        affine(x, mean, inv_std, weight, bias, y)
+        return
+    hi, lo = in_two(x, mean)
+    scale, zero = x.dtype.type(inv_std * weight), x.dtype.type(0)
+    if residual.size:
+        for i in range(x.size):
+            value = (((x[i] - hi) - lo) * scale + bias) + residual[i]
+            y[i] = zero if value <= zero else value
+    else:
+        for i in range(x.size):
+            value = ((x[i] - hi) - lo) * scale + bias
+            y[i] = zero if value <= zero else value
 
 
 @kernel
@@ -147,7 +186,7 @@ def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
     if x.shape[2] < TINY and x.shape[0] > 1:
         return _split(batch_norm_eval_forward(_joined(x), mean, var, weight, bias, eps), x.shape)
     x = canonical(x)
-    y = np.empty_like(x)
+    y = empty_like(x)
     mean, var = mean.astype(np.float64), var.astype(np.float64)
     launch(_normalise, x, mean, var, *_affine(weight, bias, x.shape[1], x.dtype), float(eps), y)
     return y
@@ -187,6 +226,26 @@ def batch_norm_train_backward(dy, x, weight, mean, var, eps):
     return _backward(dy, x, weight, mean, var, eps, True)
 
 
+def batch_norm_relu_backward(dy, y, x, weight, mean, var, eps, wanted):
+    # forward: y = relu(batch_norm(x) + residual), so g = dy where the ReLU let something pass, to both of them
+    """(dx, dweight, dbias, g), g None unless wanted, to the bit what one operation after the other gives."""
+    if x.shape[1] < FEW or x.size == 0:
+        g = relu_backward(dy, y)
+        return *batch_norm_train_backward(g, x, weight, mean, var, eps), g if wanted else None
+    dy, y, x = canonical(dy), canonical(y), canonical(x)
+    g = empty_like(x) if wanted else np.empty((1, 1, 0), x.dtype)
+    gradients = _by_channels(dy, y, x, weight, mean, var, eps, True, g)
+    return *gradients, g if wanted else None
+
+
+def _by_channels(dy, y, x, weight, mean, var, eps, training, g):
+    C = x.shape[1]
+    dx, dweight, dbias = empty_like(x), np.empty(C, x.dtype), np.empty(C, x.dtype)
+    statistics = mean.astype(np.float64), var.astype(np.float64), _affine(weight, None, C, x.dtype)[0], float(eps)
+    launch(_channel_backward, dy, y, x, *statistics, training, g, dx, dweight, dbias)
+    return dx, dweight, dbias
+
+
 def batch_norm_eval_backward(dy, x, weight, mean, var, eps):
     # forward: y = (x − mean) · inv_std · weight + bias, where mean and var are constants
     return _backward(dy, x, weight, mean, var, eps, False)
@@ -198,27 +257,35 @@ def _backward(dy, x, weight, mean, var, eps, training):
         return _split(dx, x.shape), dweight, dbias
     dy, x = canonical(dy), canonical(x)
     C = x.shape[1]
-    dx, dweight, dbias = np.empty_like(x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
-    statistics = mean.astype(np.float64), var.astype(np.float64), _affine(weight, None, C, x.dtype)[0], float(eps)
     if x.size and C >= FEW:
-        launch(_channel_backward, dy, x, *statistics, training, dx, dweight, dbias)
-    elif x.size:
+        nothing = np.empty((1, 1, 0), x.dtype)
+        return _by_channels(dy, nothing, x, weight, mean, var, eps, training, nothing)
+    dx, dweight, dbias = empty_like(x), np.zeros(C, x.dtype), np.zeros(C, x.dtype)
+    if x.size:
+        mean, var = mean.astype(np.float64), var.astype(np.float64)
         partial = np.empty((C, x.shape[0] * math.ceil(x.shape[2] / PIECE), 2))
-        launch(_gradient_sums, dy, x, statistics[0], partial)
+        launch(_gradient_sums, dy, x, mean, partial)
         sums = partial.sum(axis=1)
-        launch(_input_grad, dy, x, *statistics, training, sums, dx)
-        dbias[:], dweight[:] = sums[:, 0], sums[:, 1] / np.sqrt(statistics[1] + eps)
+        scales = _affine(weight, None, C, x.dtype)[0], float(eps)
+        launch(_input_grad, dy, x, mean, var, *scales, training, sums, dx)
+        dbias[:], dweight[:] = sums[:, 0], sums[:, 1] / np.sqrt(var + eps)
     return dx, dweight, dbias
 
 
 @kernel(parallel=True)
-def _channel_backward(dy, x, mean, var, weight, eps, training, dx, dweight, dbias):
+def _channel_backward(dy, y, x, mean, var, weight, eps, training, g, dx, dweight, dbias):
+    """y: what a ReLU behind made of it, or empty. g: where to store what the ReLU let pass, or empty."""
     N, C, L = x.shape
     for c in prange(C):
         total, projected = 0.0, 0.0
         inv_std = 1 / math.sqrt(var[c] + eps)
+        own = np.empty(PIECE if y.size else 0, x.dtype)
         if L < SHORT and N > 1:
             upstream, values = side_by_side(dy, c), side_by_side(x, c)
+            if y.size:
+                upstream = passed(upstream, side_by_side(y, c), np.empty_like(upstream))
+                if g.size:
+                    put_back(upstream, g, c)
             for start in range(0, N * L, PIECE):
                 stop = start + PIECE
                 piece_total, piece_projected = product_sums(upstream[start:stop], values[start:stop], mean[c])
@@ -232,14 +299,34 @@ def _channel_backward(dy, x, mean, var, weight, eps, training, dx, dweight, dbia
             continue
         for n in range(N):
             for start in range(0, L, PIECE):
-                stop = start + PIECE
-                piece_total, piece_projected = product_sums(dy[n, c, start:stop], x[n, c, start:stop], mean[c])
+                stop = min(L, start + PIECE)
+                upstream = dy[n, c, start:stop]
+                if y.size:
+                    kept = g[n, c, start:stop] if g.size else own[: stop - start]
+                    upstream = passed(upstream, y[n, c, start:stop], kept)
+                piece_total, piece_projected = product_sums(upstream, x[n, c, start:stop], mean[c])
                 total += piece_total
                 projected += piece_projected
         dbias[c], dweight[c] = total, projected * inv_std
         means = total / (N * L), projected / (N * L)
         for n in range(N):
-            piece_grad(dy[n, c], x[n, c], mean[c], inv_std, weight[c], training, means, dx[n, c])
+            for start in range(0, L, PIECE):
+                stop = min(L, start + PIECE)
+                upstream, values = dy[n, c, start:stop], x[n, c, start:stop]
+                if g.size:
+                    upstream = g[n, c, start:stop]
+                elif y.size:
+                    upstream = passed(upstream, y[n, c, start:stop], own[: stop - start])
+                piece_grad(upstream, values, mean[c], inv_std, weight[c], training, means, dx[n, c, start:stop])
+
+
+@kernel
+def passed(dy, y, g):
+    """g = dy where the ReLU that made y let something pass; returns g"""
+    zero = y.dtype.type(0)
+    for i in range(y.size):
+        g[i] = zero if y[i] <= zero else dy[i]
+    return g
 
 
 @kernel(parallel=True)

@@ -8,8 +8,10 @@ the loops need no check of bounds.
 import numpy as np
 from numba import prange
 
+from . import max_windows
 from .arrays import canonical
 from .cache import kernel
+from .memory import empty
 from .moves import copy_run
 from .threads import launch
 
@@ -21,14 +23,20 @@ MARGIN = 64  # behind the last line: `copy_run` writes whole vectors
 def max_pool2d_forward(x, kernel, stride, padding, dilation, out_size):
     """y = the largest pixel of each window, indices = its place in the H·W plane: the first of equals, the last NaN."""
     x = canonical(x)
-    y = np.empty((*x.shape[:2], *out_size), x.dtype)
-    indices = np.empty(y.shape, np.int64)
+    y = empty((*x.shape[:2], *out_size), x.dtype)
+    # int32 wherever it holds them: of 3×3 windows, stride 2, int64 indices would be a quarter of all bytes
+    indices = empty(y.shape, np.int32 if x.shape[2] * x.shape[3] < 2**31 else np.int64)
+    if y.size == 0:
+        return y, indices
+    planes = _planes(x), _planes(y), _planes(indices)
+    if indices.dtype == np.int32 and max_windows.fits(kernel, stride, dilation):
+        max_windows.max_of_windows(*planes, kernel[0], padding)
+        return y, indices
     kernel = _useful(x.shape[2:], kernel, padding, dilation)
-    settings = _planes(x), _planes(y), _planes(indices), kernel, stride, padding, dilation
-    if y.size:
-        rows = min(out_size[0], max(1, OUTPUTS // out_size[1]))
-        band = _band_size(rows, kernel, stride, dilation) * out_size[1]
-        launch(*((_max_by_bands, *settings, rows) if band <= BAND else (_max_by_rows, *settings)))
+    rows = min(out_size[0], max(1, OUTPUTS // out_size[1]))
+    band = _band_size(rows, kernel, stride, dilation) * out_size[1]
+    settings = *planes, kernel, stride, padding, dilation
+    launch(*((_max_by_bands, *settings, rows) if band <= BAND else (_max_by_rows, *settings)))
     return y, indices
 
 
@@ -171,7 +179,7 @@ def _keep_larger_every(line, shift, stride, first, last, number, best, tap):
 
 def max_pool2d_input_grad(dy, indices, x_shape):
     # forward: y[n, c, p] = x[n, c, indices[n, c, p]], so each dy goes to that pixel; index −1: there was none
-    dx = np.empty(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     P, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]
     dy, indices = canonical(dy), canonical(indices)
     count = dy.shape[2] * dy.shape[3]
@@ -259,7 +267,7 @@ def _bins(size, count, dtype):
 
 def _mean_forward(x, out_size, rows, columns):
     x = canonical(x)
-    y = np.empty((*x.shape[:2], *out_size), x.dtype)
+    y = empty((*x.shape[:2], *out_size), x.dtype)
     planes, rows, columns = _whole_as_row(_planes(x), rows, columns)
     launch(_mean, planes, _planes(y), *rows, *columns)
     return y
@@ -299,7 +307,7 @@ def _mean(x, y, row_start, row_end, row_length, column_start, column_end, column
 
 def _mean_input_grad(dy, x_shape, rows, columns):
     dy = canonical(dy)
-    dx = np.empty(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     planes, rows, columns = _whole_as_row(_planes(dx), rows, columns)
     launch(_mean_grad, _planes(dy), planes, *rows, *columns)
     return dx

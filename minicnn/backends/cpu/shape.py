@@ -5,6 +5,7 @@ from numba import prange
 
 from .arrays import canonical
 from .cache import kernel
+from .memory import empty
 from .threads import launch
 
 PIXELS = 8192  # a task, about
@@ -15,7 +16,7 @@ def pad_forward(x, amounts, value):
     x = canonical(x)
     P, H, W = x.shape
     left, right, top, bottom = amounts
-    y = np.empty((P, top + H + bottom, left + W + right), x.dtype)
+    y = empty((P, top + H + bottom, left + W + right), x.dtype)
     launch(_pad_forward, x, y, top, left, x.dtype.type(value))
     return y
 
@@ -46,7 +47,7 @@ def pad_input_grad(dy, x_shape, amounts):
     # forward: y[:, top + r, left + c] = x[:, r, c]
     left, _, top, _ = amounts
     dy = canonical(dy)
-    dx = np.empty(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     launch(_pad_input_grad, dy, dx, top, left)
     return dx
 
@@ -66,7 +67,7 @@ def _pad_input_grad(dy, dx, top, left):
 def take2d_forward(x, rows, columns):
     """y[:, p, q] = x[:, rows[p], columns[q]]"""
     x = canonical(x)
-    y = np.empty((x.shape[0], rows.size, columns.size), x.dtype)
+    y = empty((x.shape[0], rows.size, columns.size), x.dtype)
     launch(_take_forward, x, y, rows, columns)
     return y
 

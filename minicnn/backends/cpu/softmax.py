@@ -13,6 +13,7 @@ from numba import prange
 from .arrays import canonical
 from .cache import kernel
 from .elementary import exp
+from .memory import empty_like
 from .threads import launch
 
 TILE = 64
@@ -40,14 +41,14 @@ def log_softmax_backward(dy, x, axis):
 
 def _forward(x, axis, log):
     x = canonical(x)
-    y = np.empty_like(x)
+    y = empty_like(x)
     launch(_softmax_forward, x.reshape(-1), y.reshape(-1), *around(x.shape, axis), log)
     return y
 
 
 def _backward(dy, x, axis, log):
     dy, x = canonical(dy), canonical(x)
-    dx = np.empty_like(x)
+    dx = empty_like(x)
     launch(_softmax_backward, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), *around(x.shape, axis), log)
     return dx
 

@@ -14,6 +14,7 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .cache import kernel
+from .memory import empty
 from .moves import transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NR32, VECTOR_BYTES, tile_product
@@ -34,14 +35,14 @@ M_STEP = (ROWS * NR // VECTOR | 1) * VECTOR
 
 def forward(x, weight, bias, padding, out_size):
     """y[n, f] = Σ_c weight[f, c] ∗ x[n, c] + bias[f]"""
-    y = np.empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
+    y = empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
     _convolve(x, weight, bias, y, padding[0], padding[2], False)
     return y
 
 
 def input_grad(dy, weight, x_shape, padding):
     # forward: y[oy] = Σ_i weight[i] · x[oy + i − top], so dx[h] = Σ_i weight[2 − i] · dy[h + i − (2 − top)]
-    dx = np.empty(x_shape, dy.dtype)
+    dx = empty(x_shape, dy.dtype)
     _convolve(dy, weight, None, dx, 2 - padding[0], 2 - padding[2], True)
     return dx
 

@@ -12,6 +12,7 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .cache import kernel
+from .memory import empty
 from .moves import spread_run, transpose
 from .scratch import odd_lines, scratch
 from .simd import MR, NR32, VECTOR_BYTES, tile_product
@@ -45,7 +46,7 @@ def weight_grad(dy, x, weight_shape, padding):
     m_first = 36 * v_step
     own_first = m_first + 36 * m_step
     work = scratch(x.dtype, own_first + get_num_threads() * own)
-    dweight = np.empty(weight_shape, dy.dtype)
+    dweight = empty(weight_shape, dy.dtype)
     launch(
         _weight_grad,
         dy.reshape(-1),

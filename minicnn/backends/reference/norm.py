@@ -8,6 +8,9 @@ E[x²] − E[x]² would cancel.
 
 import numpy as np
 
+from .activation import relu_backward, relu_forward
+from .elementwise import add_forward
+
 OVER = (0, 2)  # the axes of a sum over one channel
 
 
@@ -34,6 +37,18 @@ def batch_norm_train_backward(dy, x, weight, mean, var, eps):
         dx = dy_wide - x_hat * dweight[:, None] / values - dbias[:, None] / values
         dx *= scale(weight, inv_std)[:, None]
         return narrower(dx, x), narrower(dweight, x), narrower(dbias, x)
+
+
+def batch_norm_relu_forward(x, residual, weight, bias, eps):
+    """relu(y + residual), mean and var; residual may be None. Here one operation after the other."""
+    y, mean, var = batch_norm_train_forward(x, weight, bias, eps)
+    return relu_forward(y if residual is None else add_forward(y, residual)), mean, var
+
+
+def batch_norm_relu_backward(dy, y, x, weight, mean, var, eps, wanted):
+    # forward: y = relu(batch_norm(x) + residual), so g = dy where the ReLU let something pass, to both of them
+    g = relu_backward(dy, y)
+    return *batch_norm_train_backward(g, x, weight, mean, var, eps), g if wanted else None
 
 
 def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
