@@ -7,7 +7,14 @@ import numpy as np
 from ..settings import get_conv_algorithm
 
 DIRECT, IM2COL, WINOGRAD = "direct", "im2col", "winograd"
+SMALL = "winograd 2×2"  # of few tiles; for inference alone, where the filters are transformed once
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+
+def winograd_fits(weight_shape, stride, dilation, groups, dtype) -> bool:
+    """Whether Winograd serves such a layer. Its transforms are vector code: there is nothing without the compiler."""
+    fits = weight_shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1 and dtype == np.float32
+    return fits and COMPILED
 
 
 def choose(weight_shape, stride, dilation, groups, dtype, tiles) -> str:
@@ -20,8 +27,7 @@ def choose(weight_shape, stride, dilation, groups, dtype, tiles) -> str:
     """
     asked = get_conv_algorithm()
     filters, channels = weight_shape[:2]
-    fits = weight_shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1 and dtype == np.float32
-    if fits and COMPILED:  # its transforms are vector code
+    if winograd_fits(weight_shape, stride, dilation, groups, dtype):
         pays = min(filters, channels) >= 16 and tiles >= 12
         if asked == WINOGRAD or (asked == "auto" and pays):
             return WINOGRAD

@@ -7,8 +7,9 @@ import threading
 
 import numpy as np
 
-from . import prepared_pooling, prepared_product, prepared_winograd
-from .algorithms import IM2COL, WINOGRAD, choose
+from ..settings import get_conv_algorithm
+from . import prepared_pooling, prepared_product, prepared_winograd, prepared_winograd_small
+from .algorithms import IM2COL, SMALL, WINOGRAD, choose, winograd_fits
 from .layout import canonical
 
 
@@ -56,14 +57,17 @@ class Convolution:
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.taps = prepared_product.kernel_taps(weight.shape[2:], padding, dilation)
         self._weight = canonical(weight)  # None from the time when it is packed
-        self._packed = self._transformed = None
+        self._packed = self._transformed = self._small = None
         self._changing = threading.Lock()
 
     def algorithm(self, shape):
-        """One of winograd, im2col and direct, for images of this shape."""
-        N, _, oh, ow = self.out_shape(shape)
-        tiles = N * -(-oh // 4) * -(-ow // 4)
-        return choose(self.shape, self.stride, self.dilation, self.groups, self.dtype, tiles)
+        """What computes images of this shape: winograd, winograd 2×2, im2col or direct."""
+        y_shape = N, _, oh, ow = self.out_shape(shape)
+        layer = self.shape, self.stride, self.dilation, self.groups, self.dtype
+        found = choose(*layer, N * -(-oh // 4) * -(-ow // 4))
+        if found == IM2COL and get_conv_algorithm() == "auto" and winograd_fits(*layer):
+            return SMALL if prepared_winograd_small.pays(self.shape, y_shape) else found
+        return found
 
     def out_shape(self, shape):
         top, bottom, left, right = self.padding
@@ -93,11 +97,19 @@ class Convolution:
             self._transformed = prepared_winograd.transform_filters(self.weight())
         return self._transformed
 
+    def transformed_small(self):
+        """The same for tiles of 2×2 outputs, 16/9 times as large as the weights."""
+        if self._small is None:
+            self._small = prepared_winograd_small.transform_filters(self.weight())
+        return self._small
+
     def __call__(self, x, residual, out):
         x, residual = canonical(x), None if residual is None else canonical(residual)
         algorithm, y = self.algorithm(x.shape), out(self.out_shape(x.shape))
         if algorithm == WINOGRAD:
             prepared_winograd.run(x, self.transformed(), self.bias, residual, self.relu, y, self.padding)
+        elif algorithm == SMALL:
+            prepared_winograd_small.run(x, self.transformed_small(), self.bias, residual, self.relu, y, self.padding)
         elif algorithm == IM2COL and x.size and y.size:
             prepared_product.convolve(
                 x, self.packed(), self.bias, residual, self.relu, y, self.groups, self.taps, self.stride
