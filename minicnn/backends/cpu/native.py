@@ -62,9 +62,11 @@ def kept(name: str, signature) -> bool:
 
 
 def keep(name: str, compiled) -> None:
-    """Write the machine code of what Numba compiled."""
+    """Write the machine code of what Numba compiled: nothing where it refers to Python objects, which Numba holds."""
+    path = _path(name, _dtype(compiled.signature.args))
     if any(env.consts for env in compiled._find_referenced_environments()):
-        raise ValueError(f"{name} refers to Python objects")
+        write_checked(path, b"")
+        return
     module = compiled.library._final_module
     declared = [*module.functions, *module.global_variables]
     head = {
@@ -73,7 +75,7 @@ def keep(name: str, compiled) -> None:
         "needs": [each.name for each in declared if each.is_declaration and not each.name.startswith("llvm.")],
     }
     content = json.dumps(head).encode() + b"\n" + compiled.library._get_compiled_object()
-    write_checked(_path(name, _dtype(compiled.signature.args)), content)
+    write_checked(path, content)
 
 
 def _dtype(signature) -> str:
@@ -94,7 +96,7 @@ _alive: list = []  # code and environments, which are called by address
 def _load(name: str, dtype: str):
     """The function, or None where the code is not there or calls what is not."""
     content = read_checked(_path(name, dtype))
-    if content is None:
+    if not content:
         return None
     line, _, code = content.partition(b"\n")
     head = json.loads(line)
