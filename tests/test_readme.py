@@ -84,7 +84,7 @@ def test_every_command_runs(workplace, capsys):
 
 def test_every_snippet_gives_what_stands_below_it(workplace, capsys):
     found = blocks("python")
-    assert len(found) == 2
+    assert len(found) == 3
     for code, expected in found:
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
         assert capsys.readouterr().out == expected

@@ -17,6 +17,8 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups) -> dweight
     channel_sum(dy) -> dbias                              sum over every axis but 1
     prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu) -> run(x, residual, out) -> y   for inference
+    prepare_linear(weight, bias, relu) -> run(x, out) -> y                            these four, too: out(shape) gives
+    max_pool2d_into(x, kernel, stride, padding, y)        mean2d_into(x, y)           the array to write into
     add_channel_bias(y, bias) -> None                     in place: y[:, c] += bias[c]
 
     linear_forward(x, weight, bias) -> y                  x (M, K), weight (O, K), y (M, O)

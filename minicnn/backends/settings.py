@@ -6,7 +6,7 @@ A `set_…` holds for the whole process. A `with` block overrides it for the cod
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -28,9 +28,13 @@ class Choice:
     def set(self, value: str) -> None:
         self.default = self.checked(value)
 
+    def override(self, value: str) -> AbstractContextManager[None]:
+        return self.stand_in(self.checked(value))
+
     @contextmanager
-    def override(self, value: str) -> Iterator[None]:
-        token = self._override.set(self.checked(value))
+    def stand_in(self, value: str) -> Iterator[None]:
+        """As override, with a value that users may not choose."""
+        token = self._override.set(value)
         try:
             yield
         finally:

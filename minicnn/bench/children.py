@@ -1,6 +1,7 @@
 """What only a process of its own can tell: peak memory, and the time from its start to the first prediction.
 
     python -m minicnn.bench.children first WHO FOLDER THREADS IMAGE
+    python -m minicnn.bench.children inference WHO FOLDER THREADS BATCH IMAGE
     python -m minicnn.bench.children memory WHO THREADS BATCH IMAGE
 
 Each prints one line of JSON.
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,37 @@ import numpy as np
 from . import environment
 from .harness import OURS
 
+BATCHES = (8, 32)
+
 
 def first_predictions(folder: Path, whos: Sequence[str], threads: int, image: int, rounds: int) -> list[dict[str, Any]]:
     """For each: seconds from process start to the first prediction (medians, in turns), peak memory, installed size."""
     times: dict[str, list[float]] = {who: [] for who in whos}
-    memory: dict[str, dict[str, int]] = {}
+    memory: dict[str, int] = {}
     for _ in range(rounds):
         for who in whos:
             began = time.time()
-            told = _child("first", who, str(folder), str(threads), str(image))
+            told = first_prediction(folder, who, threads, image)
             times[who].append(told["at"] - began)
-            memory[who] = told
+            memory[who] = told["peak_bytes"]
     return [
         {
-            "who": who, "seconds": float(np.median(times[who])), "peak_bytes": memory[who]["first"],
-            "peak_bytes_batch_8": memory[who]["batch"], "installed_bytes": installed_bytes(who.split()[0]),
+            "who": who, "seconds": float(np.median(times[who])), "peak_bytes": memory[who],
+            **{f"peak_bytes_batch_{n}": inference_memory(folder, who, threads, n, image) for n in BATCHES},
+            "installed_bytes": installed_bytes(who.split()[0]),
         }
         for who in whos
     ]  # fmt: skip
+
+
+def first_prediction(folder: Path, who: str, threads: int, image: int) -> dict[str, Any]:
+    """A process that predicts one image and ends: the time "at" which it had, and its "peak_bytes"."""
+    return _child("first", who, str(folder), str(threads), str(image))
+
+
+def inference_memory(folder: Path, who: str, threads: int, batch: int, image: int) -> int:
+    """The most bytes that a process held which predicts so many images three times."""
+    return _child("inference", who, str(folder), str(threads), str(batch), str(image))["peak_bytes"]
 
 
 def training_memory(whos: Sequence[str], threads: int, batch: int, image: int) -> list[dict[str, Any]]:
@@ -89,16 +103,22 @@ def _child(*arguments: str) -> dict[str, Any]:
 
 
 def _first(who: str, folder: str, threads: str, image: str) -> dict[str, Any]:
+    _predict(who, folder, int(threads), 1, int(image), times=1)
+    return {"at": time.time(), "peak_bytes": environment.peak_memory()}
+
+
+def _inference(who: str, folder: str, threads: str, batch: str, image: str) -> dict[str, Any]:
+    _predict(who, folder, int(threads), int(batch), int(image), times=3)
+    return {"peak_bytes": environment.peak_memory()}
+
+
+def _predict(who: str, folder: str, threads: int, batch: int, image: int, times: int) -> None:
     from . import engines
 
-    side = int(image)
-    predict = engines.load(who, Path(folder), int(threads), (1, 3, side, side))
-    predict(np.ones((1, 3, side, side), np.float32))
-    told = {"at": time.time(), "first": environment.peak_memory()}
-    predict = engines.load(who, Path(folder), int(threads), (8, 3, side, side))
-    for _ in range(2):
-        predict(np.ones((8, 3, side, side), np.float32))
-    return {**told, "batch": environment.peak_memory()}
+    x = np.ones((batch, 3, image, image), np.float32)
+    predict = engines.load(who, Path(folder), threads, x.shape)
+    for _ in range(times):
+        predict(x)
 
 
 def _memory(who: str, threads: str, batch: str, image: str) -> dict[str, Any]:
@@ -125,4 +145,5 @@ def _memory(who: str, threads: str, batch: str, image: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     kind, *rest = sys.argv[1:]
-    print(json.dumps({"first": _first, "memory": _memory}[kind](*rest)))
+    kinds: dict[str, Callable[..., dict[str, Any]]] = {"first": _first, "inference": _inference, "memory": _memory}
+    print(json.dumps(kinds[kind](*rest)))

@@ -68,10 +68,11 @@ def load(who: str, folder: Path, threads: int, shape: Shape) -> Predict:
 
 
 def _minicnn(folder: Path, threads: int, shape: Shape) -> Predict:
-    from .. import compile, models, set_num_threads
+    from .. import compile, models, nn, set_num_threads
 
     set_num_threads(threads)
-    model = models.resnet18()
+    with nn.init.skip():
+        model = models.resnet18()
     model.load_state_dict(folder / "resnet18.safetensors")
     return compile(model, shape)
 

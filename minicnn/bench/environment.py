@@ -12,6 +12,7 @@ SLOW_PEERS = {
     "OPENBLAS_CORETYPE": "NumPy's OpenBLAS", "OPENBLAS_L2_SIZE": "NumPy's OpenBLAS",
     "OPENBLAS_NUM_THREADS": "NumPy's OpenBLAS", "OMP_NUM_THREADS": "every library with OpenMP",
     "MKL_NUM_THREADS": "MKL in torch", "MKL_ENABLE_INSTRUCTIONS": "MKL in torch", "MKL_DEBUG_CPU_TYPE": "MKL in torch",
+    "PYTHONDONTWRITEBYTECODE": "the start of minicnn where it is not installed but used from its sources",
     "ATEN_CPU_CAPABILITY": "torch", "ONEDNN_MAX_CPU_ISA": "oneDNN in torch", "DNNL_MAX_CPU_ISA": "oneDNN in torch",
 }  # fmt: skip
 # Variables that change what minicnn does, or everybody. They stay, and are shown.

@@ -129,6 +129,7 @@ def _memory(found: Record) -> str:
 def _first(found: Record) -> str:
     return (
         f"{found['who']:<28} first prediction after {found['seconds']:>5.2f} s, peak memory "
-        f"{found['peak_bytes'] / 1e6:>5.0f} MB (batch 8: {found['peak_bytes_batch_8'] / 1e6:.0f} MB), installed "
+        f"{found['peak_bytes'] / 1e6:>5.0f} MB (batch 8: {found['peak_bytes_batch_8'] / 1e6:.0f} MB, "
+        f"32: {found['peak_bytes_batch_32'] / 1e6:.0f} MB), installed "
         f"{found['installed_bytes'] / 1e6:>5.0f} MB"
     )

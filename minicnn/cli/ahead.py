@@ -35,7 +35,7 @@ def _worth_it(recipe: Recipe) -> bool:
     """Nothing is cached, it can be, and a core is to spare. A ResNet in NumPy would take longer than compiling."""
     if recipe.backend != "cpu" or recipe.model != "simple_cnn" or (os.cpu_count() or 1) < 2:
         return False
-    from ..backends.cpu.cache import cache_folder
+    from ..backends.cpu.places import cache_folder
 
     folder = cache_folder()
     try:

@@ -85,7 +85,7 @@ def threads() -> dict[str, Any]:
 
 def cache() -> dict[str, Any]:
     """The folder of compiled kernels: whether it can be written, and what lies there."""
-    from ..backends.cpu.cache import cache_folder
+    from ..backends.cpu.places import cache_folder
 
     folder = cache_folder()
     files = list(folder.glob("*.kernel"))

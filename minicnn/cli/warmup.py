@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..backends import backend
-    from ..backends.cpu.cache import cache_folder
+    from ..backends.cpu.places import cache_folder
 
     began = time.perf_counter()
     dtypes = ("float32", "float64") if args.dtype == "both" else (args.dtype,)
@@ -62,6 +62,7 @@ def tasks(dtype: np.dtype) -> list[tuple[str, Callable[[], None]]]:
     for name in ("SGD", "Adam", "AdamW", "RMSprop"):
         found.append((f"SimpleCNN, {name} {dtype}", lambda name=name: _step("SimpleCNN", name, dtype)))
     found.append((f"ResNet18 {dtype}", lambda: _step("resnet18", "SGD", dtype)))
+    found.append((f"compiled ResNet18 {dtype}", lambda: _predict(dtype)))
     return found
 
 
@@ -84,6 +85,15 @@ def _step(model_name: str, optimizer_name: str, dtype: np.dtype) -> None:
     optimizer = getattr(optim, optimizer_name)(model.parameters(), lr=1e-3)
     batch = np.zeros((2, 3, 32, 32), dtype), np.array([0, 1])
     Trainer(model, nn.CrossEntropyLoss(), optimizer).fit([batch], [batch])
+
+
+def _predict(dtype: np.dtype) -> None:
+    """One prediction of a compiled model: inference has kernels of its own."""
+    from .. import compile, models, nn
+
+    with nn.init.skip():
+        model = models.resnet18(num_classes=2).astype(dtype)
+    compile(model, (1, 3, 64, 64))(np.zeros((1, 3, 64, 64), dtype))
 
 
 def _cast(value: Any, dtype: np.dtype) -> Any:

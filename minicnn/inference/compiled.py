@@ -53,8 +53,9 @@ class CompiledModel:
     """
 
     def __init__(self, model: Any, input_shape: tuple[int, ...] | None):
-        self._model = copy.deepcopy(model)  # until the first shape is known: weights as they are now
-        self._dtype = next((p.data.dtype for p in self._model.parameters()), np.dtype(np.float32))
+        self._dtype = next((p.data.dtype for p in model.parameters()), np.dtype(np.float32))
+        # until the first shape is known a copy: weights as they are now
+        self._model = copy.deepcopy(model) if input_shape is None else model
         self._input_shape = input_shape
         self._lock = threading.Lock()
         self._idle: list[Arena] = []  # one is taken for each call that runs

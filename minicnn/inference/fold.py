@@ -17,9 +17,10 @@ HAS_EPILOGUE = ("conv2d", "linear")
 
 def fold(graph: Graph) -> Graph:
     """The same computation in fewer operations. Constants become arrays of the graph's own."""
-    for node in graph.nodes:
-        node.constants = {name: np.array(array) for name, array in node.constants.items()}
+    given = {id(array) for node in graph.nodes for array in node.constants.values()}
     _merge(graph, _absorb_batch_norm)
+    for node in graph.nodes:  # those that are still the model's
+        node.constants = {name: np.array(a) if id(a) in given else a for name, a in node.constants.items()}
     _merge(graph, _absorb_add)
     _merge(graph, _absorb_relu)
     return graph
@@ -53,10 +54,15 @@ def _absorb_batch_norm(graph: Graph, node: Node, maker: dict[int, Node], kept: l
     scale = norm.get("weight", np.ones(1)) / np.sqrt(var + node.settings["eps"])
     bias = norm.get("bias", np.zeros(1)) + scale * (old.get("bias", np.zeros(1)) - mean)
     conv.constants = {
-        "weight": (weight * scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(weight.dtype),
+        "weight": _scaled(weight, scale.reshape(-1, *[1] * (weight.ndim - 1))),
         "bias": bias.astype(weight.dtype),
     }
     return conv
+
+
+def _scaled(weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """weight · scale in float64, a buffer at a time, in the dtype of weight."""
+    return np.multiply(weight, scale, out=np.empty_like(weight), dtype=np.float64, casting="same_kind")
 
 
 def _absorb_add(graph: Graph, node: Node, maker: dict[int, Node], kept: list[Node]) -> Node | None:

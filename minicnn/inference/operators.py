@@ -16,9 +16,18 @@ Array = np.ndarray
 Out = Callable[[tuple[int, ...]], Array]
 
 
-def operator_of(node: Node) -> "Operation | Convolution":
+def operator_of(node: Node) -> "Operator":
     """The operator of a node."""
-    return Convolution(node) if node.operation == "conv2d" else Operation(node)
+    plain = len(node.shape) == 4  # whole batches of images
+    if node.operation == "conv2d" and plain:
+        return Convolution(node)
+    if node.operation == "linear" and "weight" in node.constants and len(node.shape) == 2:
+        return Linear(node)
+    if node.operation == "max_pool2d" and plain and tuple(node.settings["dilation"]) == (1, 1):
+        return MaxPool(node)
+    if node.operation == "adaptive_avg_pool2d" and plain and node.shape[2:] == (1, 1):
+        return Mean(node)
+    return Operation(node)
 
 
 class Operation:
@@ -56,3 +65,47 @@ class Convolution:
     def __call__(self, values: list[Array], out: Out) -> Array:
         x, *residual = values
         return self.run(x, residual[0] if residual else None, out)
+
+
+class Linear:
+    """y = [relu](x @ weight.T + bias)"""
+
+    writes_out = True
+
+    def __init__(self, node: Node):
+        weight, bias = node.constants["weight"], node.constants.get("bias")
+        self.run = module_of(weight).prepare_linear(weight, bias, relu="relu" in node.fused)
+
+    def __call__(self, values: list[Array], out: Out) -> Array:
+        return self.run(values[0], out)
+
+
+class MaxPool:
+    """The largest pixel of each window; without its place, which only a backward needs."""
+
+    writes_out = True
+
+    def __init__(self, node: Node):
+        self.window = [node.settings[name] for name in ("kernel_size", "stride", "padding")]
+        self.shape = node.shape[1:]
+
+    def __call__(self, values: list[Array], out: Out) -> Array:
+        y = out((len(values[0]), *self.shape))
+        module_of(y).max_pool2d_into(values[0], *self.window, y)
+        return y
+
+
+class Mean:
+    """Adaptive average pooling to one pixel: the mean of each plane."""
+
+    writes_out = True
+
+    def __init__(self, node: Node): ...
+
+    def __call__(self, values: list[Array], out: Out) -> Array:
+        y = out((*values[0].shape[:2], 1, 1))
+        module_of(y).mean2d_into(values[0], y)
+        return y
+
+
+Operator = Operation | Convolution | Linear | MaxPool | Mean

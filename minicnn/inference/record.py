@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.settings import no_grad
+from ..backends.settings import backend_choice, no_grad
 from ..functional import door
 
 Array = np.ndarray
@@ -48,6 +48,8 @@ class Graph:
 def record(model: Any, x: Array) -> Graph:
     """Run `model` once on x in eval mode and return what it did. The model is left as it was.
 
+    Nothing is computed: the arrays in the run are zeros of the right shapes (backends/shapes.py).
+
     `ValueError` naming the operation and argument that got an array made outside `functional`, or a result that is
     not an array made inside it.
     """
@@ -55,7 +57,7 @@ def record(model: Any, x: Array) -> Graph:
     recorder = _Recorder(model, x)
     model.eval()
     try:
-        with no_grad(), door.listen(recorder):
+        with no_grad(), backend_choice.stand_in("shapes"), door.listen(recorder):
             y = model(x)
     finally:
         for module, mode in modes:

@@ -61,6 +61,14 @@ class ResNet(nn.Module):
     def __init__(self, blocks: tuple[int, int, int, int], num_classes: int = 1000):
         super().__init__()
         num_classes = check.integer("ResNet", "num_classes", num_classes, 1)
+        with nn.init.skip():  # drawn once, below
+            self._build(blocks)
+        self.fc = nn.Linear(512, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def _build(self, blocks: tuple[int, int, int, int]) -> None:
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
@@ -71,10 +79,6 @@ class ResNet(nn.Module):
         self.layer4 = stage(256, 512, blocks[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.flatten = nn.Flatten()
-        self.fc = nn.Linear(512, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Array) -> Array:
         return forward_through(self._path(), x)

@@ -47,7 +47,8 @@ def load(module: Any, source: Any, strict: bool) -> Differences:
         what = "; ".join(filter(None, problems))
         raise ValueError(f"load_state_dict: the state does not fit {type(module).__name__[:40]}: {what}")
     with np.errstate(over="ignore", invalid="ignore"):  # too large for float32: infinity, as in torch
-        converted = {name: array.astype(own[name].dtype) for name, array in both.items()}
+        fresh = given is not source  # read from a file: nobody else holds these arrays
+        converted = {name: array.astype(own[name].dtype, copy=not fresh) for name, array in both.items()}
     for name, array in converted.items():
         _put(module, name, array)
     return Differences(missing, unexpected)

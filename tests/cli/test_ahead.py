@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from minicnn.backends.cpu import cache
+from minicnn.backends.cpu import places
 from minicnn.cli import ahead
 from minicnn.cli.recipe import Recipe
 from minicnn.cli.view import View
@@ -16,7 +16,7 @@ VIEW = View(tuple("0123456789"), 1, 8, (0.3,), (0.4,))
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MINICNN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(ahead.os, "cpu_count", lambda: 2)
-    return cache.cache_folder()
+    return places.cache_folder()
 
 
 def test_only_with_an_empty_cache_that_can_be_written(empty_cache):

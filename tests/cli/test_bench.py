@@ -131,7 +131,8 @@ def test_processes_of_their_own_tell_time_and_memory(tmp_path):
     engines.write_weights(tmp_path, [])
     (first,) = children.first_predictions(tmp_path, ["minicnn"], 1, 32, 1)
     assert first["seconds"] > 0
-    assert 5e7 < first["peak_bytes"] <= first["peak_bytes_batch_8"]
+    assert first["peak_bytes"] > 3e7
+    assert 3e7 < first["peak_bytes_batch_8"] <= 1.2 * first["peak_bytes_batch_32"]
     assert first["installed_bytes"] > children.installed_bytes("numpy") > 1e6
     (memory,) = children.training_memory(["minicnn"], 1, 2, 32)
     assert 5e7 < memory["before_bytes"] < memory["peak_bytes"]

@@ -6,86 +6,42 @@ the kernel's source file and of all that it imports from here. A folder that can
 file costs a compilation, never a run.
 """
 
-import hashlib
-import os
 import pickle
-import re
 import sys
 import threading
 import time
-from functools import cache
-from pathlib import Path
+from hashlib import sha256
 
-import llvmlite
-import llvmlite.binding
 import numba
 from numba.core import caching, event, serialize
+
+from . import native, threads
+from .places import cache_folder, read_checked, source_hash, warn_once, write_checked
 
 # Contraction to FMA and regrouping of sums; never nnan or ninf, which assume NaN and infinity away.
 FAST = frozenset({"contract", "reassoc", "nsz", "arcp"})
 EXACT = frozenset({"contract"})
 
 
-def kernel(function=None, *, parallel=False, fast=False, inline="never"):
-    """njit, cached on disk, without the GIL. fast: sums may be regrouped (not where a test says that order matters)."""
+threads.numba_runs()
+
+
+def kernel(function=None, *, parallel=False, fast=False, inline="never", alone=False):
+    """njit, cached on disk, without the GIL. fast: sums may be regrouped (not where a test says that order matters).
+
+    alone: the machine code is kept for `native.Kernel` too, which runs it without Numba. Such a kernel is parallel, has
+    one signature for each dtype of its arrays, and returns nothing.
+    """
     if function is None:
-        return lambda body: kernel(body, parallel=parallel, fast=fast, inline=inline)
+        return lambda body: kernel(body, parallel=parallel, fast=fast, inline=inline, alone=alone)
     flags = set(FAST if fast else EXACT)
     compiled = numba.njit(function, parallel=parallel, nogil=True, fastmath=flags, inline=inline, error_model="numpy")
     if not numba.config.DISABLE_JIT:
         try:
-            compiled._cache = _KernelCache(function)
+            compiled._cache = _KernelCache(function, alone)
         except Exception as problem:  # caching is Numba's inner matter: without it everything still works
-            _warn_once(str(problem))
+            warn_once(str(problem))
     return compiled
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: MINICNN_CACHE_DIR or the user's cache folder, then a name for this build."""
-    return cache_root() / f"kernels-{_fingerprint()}"
-
-
-def cache_root() -> Path:
-    if named := os.environ.get("MINICNN_CACHE_DIR"):
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "minicnn"
-
-
-@cache
-def _fingerprint() -> str:
-    """A hash of what compiled code depends on, its sources apart."""
-    target = llvmlite.binding
-    parts = (
-        numba.__version__,
-        llvmlite.__version__,
-        sys.version,
-        os.environ.get("NUMBA_CPU_NAME") or target.get_host_cpu_name(),
-        os.environ.get("NUMBA_CPU_FEATURES") or target.get_host_cpu_features().flatten(),
-        str((numba.config.BOUNDSCHECK, numba.config.OPT)),
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-@cache
-def _source_hash(stem: str) -> str:
-    """A hash of one file of this folder and of those it imports, directly or not."""
-    found, waiting = {}, [stem]
-    while waiting:
-        name = waiting.pop()
-        source = Path(__file__).with_name(f"{name}.py")
-        if name not in found and source.exists():
-            found[name] = source.read_bytes()
-            waiting += re.findall(r"^from \.(\w+) import", found[name].decode(), re.MULTILINE)
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + found[name])
-    return digest.hexdigest()
 
 
 class _Locator:
@@ -111,34 +67,23 @@ class _CacheImplementation(caching.CompileResultCacheImpl):
 
 
 class _Files:
-    """One file a compiled signature, named by a hash of its key, written aside and renamed, with a checksum in front.
+    """One file a compiled signature, named by a hash of its key.
 
     Numba's own files share an index, which two processes that save at once can leave pointing at the wrong code.
     """
 
     def __init__(self, name: str):
-        self._name, self._sources = name, _source_hash(name.partition(".")[0])
+        self._name, self._sources = name, source_hash(name.partition(".")[0])
 
     def load(self, key):
-        try:
-            content = self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        checksum, data = content[:32], content[32:]
-        return pickle.loads(data) if hashlib.sha256(data).digest() == checksum else None
+        content = read_checked(self._path(key))
+        return None if content is None else pickle.loads(content)
 
     def save(self, key, data):
-        content = serialize.dumps(data)
-        path = self._path(key)
-        aside = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-        try:
-            aside.write_bytes(hashlib.sha256(content).digest() + content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_checked(self._path(key), serialize.dumps(data))
 
-    def _path(self, key) -> Path:
-        digest = hashlib.sha256((self._sources + repr(key)).encode()).hexdigest()
+    def _path(self, key):
+        digest = sha256((self._sources + repr(key)).encode()).hexdigest()
         return cache_folder() / f"{self._name}-{digest[:20]}.kernel"
 
 
@@ -147,27 +92,27 @@ class _KernelCache(caching.FunctionCache):
 
     _impl_class = _CacheImplementation
 
-    def __init__(self, py_func):
+    def __init__(self, py_func, alone: bool):
         super().__init__(py_func)
-        self._cache_file = _Files(self._impl.filename_base)
+        self._name, self._alone = self._impl.filename_base, alone
+        self._cache_file = _Files(self._name)
 
     def load_overload(self, signature, target_context):
         try:
+            if self._alone and native.usable() and not native.kept(self._name, signature):
+                return None  # compile it again: only then can its machine code be kept too
             return super().load_overload(signature, target_context)
         except Exception as problem:
-            _warn_once(str(problem))
+            warn_once(str(problem))
             return None
 
     def save_overload(self, signature, data):
         try:
             super().save_overload(signature, data)
+            if self._alone and native.usable():
+                native.keep(self._name, data)
         except Exception as problem:
-            _warn_once(str(problem))
-
-
-@cache
-def _warn_once(problem: str):
-    print(f"minicnn: compiled kernels are not kept in {cache_root()}: {problem}", file=sys.stderr)
+            warn_once(str(problem))
 
 
 class _Notice(event.Listener):

@@ -1,33 +1,10 @@
 """Convolution: chooses the algorithm and hands the arrays over as the kernels want them."""
 
-import numba
 import numpy as np
 
-from ..settings import get_conv_algorithm
 from . import direct, implicit, implicit_grad, winograd, winograd_grad
+from .algorithms import DIRECT, WINOGRAD, choose
 from .arrays import canonical
-
-DIRECT, IM2COL, WINOGRAD = "direct", "im2col", "winograd"
-
-
-def choose(weight_shape, stride, dilation, groups, dtype, tiles) -> str:
-    """The algorithm for a layer: a rule on shapes and dtype alone, never a timing, so that results repeat.
-
-    "winograd" serves 3×3, stride 1, dilation 1, one group, float32; asked for elsewhere, im2col takes its place.
-    "auto" takes it where it pays: from 16 channels and filters on (below, the transforms cost more than they save), and
-    from 12 tiles of 4×4 outputs on (below, transforming the filters does). Depthwise layers have no sums over channels
-    that a product could hold in registers: the plain loops take them.
-    """
-    asked = get_conv_algorithm()
-    filters, channels = weight_shape[:2]
-    fits = weight_shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1 and dtype == np.float32
-    if fits and not numba.config.DISABLE_JIT:  # its transforms are vector code
-        pays = min(filters, channels) >= 16 and tiles >= 12
-        if asked == WINOGRAD or (asked == "auto" and pays):
-            return WINOGRAD
-    if asked == DIRECT or (asked == "auto" and groups > 1 and channels == 1):
-        return DIRECT
-    return IM2COL
 
 
 def _tiles(images, height, width):

@@ -8,38 +8,16 @@ step loads MR + NV times and multiplies MR·NV times (BLIS: Van Zee & van de Gei
 vector code itself, since no auto-vectoriser finds this loop: 8×48 float32 on AVX-512 runs at the peak of the FMA units.
 """
 
-import os
-
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-# Processors with AVX-512 that NUMBA_CPU_NAME may name; Numba keeps the features of the host for a named processor.
-AVX512_NAMES = (
-    "skylake-avx512", "cascadelake", "cooperlake", "cannonlake", "icelake", "tigerlake", "rocketlake", "sapphirerapids",
-    "emeraldrapids", "graniterapids", "knl", "knm", "znver4", "znver5", "znver6", "x86-64-v4",
-)  # fmt: skip
+from .processor import MR, NV, VECTOR_BYTES
+from .processor import NR32 as NR32
 
-
-def _tile() -> tuple[int, int, int]:
-    """(bytes of a vector, MR, NV): as many accumulators as the registers hold beside NV vectors of B and one of A."""
-    features = f",{cpu_target.target_context.codegen()._get_host_cpu_features()},"
-    named = os.environ.get("NUMBA_CPU_NAME")
-    if ",+avx512f," in features and (not named or named.startswith(AVX512_NAMES)):
-        return 64, 8, 3  # 24 + 3 + 1 of 32 registers
-    if ",+avx2," in features and ",+fma," in features:
-        return 32, 4, 3  # 12 + 3 + 1 of 16
-    if ",+neon," in features:
-        return 16, 8, 3  # 24 + 3 + 1 of 32
-    return 16, 4, 2  # SSE2 and the unknown: no FMA, a product needs a register of its own
-
-
-VECTOR_BYTES, MR, NV = _tile()
-NR32, NR64 = NV * VECTOR_BYTES // 4, NV * VECTOR_BYTES // 8  # columns of a tile in float32 and float64
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 

@@ -17,20 +17,13 @@ from .cache import kernel
 from .memory import empty
 from .moves import transpose
 from .scratch import odd_lines, scratch
-from .simd import MR, NR32, VECTOR_BYTES, tile_product
+from .simd import MR, tile_product
 from .threads import launch
-from .winograd_simd import LANES, input_tiles, output_tiles, weight_square
+from .winograd_plan import CHANNELS, M_STEP, NR, ROWS, V_BYTES, VECTOR, runs_alone, strip_lanes
+from .winograd_simd import input_tiles, output_tiles, weight_square
 
-VECTOR = np.int64(VECTOR_BYTES // 4)  # lanes; np.int64, as helpers are compiled anew for each literal number
 TAPS, ZERO = np.int64(9), np.int64(0)
-NR = NR32  # tiles a block: the columns of the microkernel
-V_BYTES = 6 << 20  # transformed input held at a time, U_BYTES filters: both stay in L3
-U_BYTES = 5 << 20
-ROWS = 32  # filters a task
-CHANNELS = 8  # channels a task of the input transform
-ALONE_BYTES = 512 << 10  # of V of a block that a core keeps in its L2 beside M and a stream of U
-ALONE_BLOCKS = 8  # from this many on each core gets its share of whole blocks
-M_STEP = (ROWS * NR // VECTOR | 1) * VECTOR
+U_BYTES = 5 << 20  # filters held at a time, which stay in L3 beside the input
 
 
 def forward(x, weight, bias, padding, out_size):
@@ -45,11 +38,6 @@ def input_grad(dy, weight, x_shape, padding):
     dx = empty(x_shape, dy.dtype)
     _convolve(dy, weight, None, dx, 2 - padding[0], 2 - padding[2], True)
     return dx
-
-
-def strip_lanes(tiles_w):
-    """Lanes of a strip: the least that holds a row of tiles, or the most there are."""
-    return min([n for n in LANES if n >= tiles_w], default=LANES[0])
 
 
 def _convolve(x, weight, bias, y, top, left, turned):
@@ -83,11 +71,6 @@ def _convolve(x, weight, bias, y, top, left, turned):
         (v_size, v_size + u_size, own),
         work,
     )
-
-
-def runs_alone(blocks, v_step):
-    """Whether a task transforms a block and multiplies it at once, V in its L2: 64@56 takes a fifth less (AVX2)."""
-    return 36 * v_step * 4 <= ALONE_BYTES and blocks >= ALONE_BLOCKS
 
 
 @kernel(parallel=True)

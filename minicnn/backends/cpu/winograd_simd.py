@@ -17,9 +17,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .simd import VECTOR_BYTES, Vectors, index
+from .simd import Vectors, index
+from .winograd_plan import LANES
 
-LANES = [n for n in (16, 8, 4) if 4 * n <= VECTOR_BYTES]  # how many tiles a strip may have
 a, b = 3 / 4, 3 / 2
 
 

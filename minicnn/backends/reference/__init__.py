@@ -18,7 +18,7 @@ from .pooling import (
     max_pool2d_forward,
     max_pool2d_input_grad,
 )
-from .prepared import prepare_conv2d
+from .prepared import max_pool2d_into, mean2d_into, prepare_conv2d, prepare_linear
 from .shape import (
     concat_backward,
     concat_forward,

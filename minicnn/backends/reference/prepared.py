@@ -1,8 +1,10 @@
-"""A convolution prepared for inference: its weights are fixed, and what follows it is done as it stores."""
+"""Layers prepared for inference: their weights are fixed, and what follows them is done as they store."""
 
 import numpy as np
 
 from .conv import conv2d_forward
+from .linear import linear_forward
+from .pooling import adaptive_avg_pool2d_forward, max_pool2d_forward
 
 
 def prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu):
@@ -18,3 +20,25 @@ def prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu):
 
     run.algorithm = lambda shape: "im2col"
     return run
+
+
+def prepare_linear(weight, bias, relu):
+    """run(x, out) -> [relu](x @ weight.T + bias) for x (M, K)."""
+
+    def run(x, out):
+        y = linear_forward(x, weight, bias)
+        result = out(y.shape)
+        result[...] = np.where(y <= 0, np.zeros((), y.dtype), y) if relu else y
+        return result
+
+    return run
+
+
+def max_pool2d_into(x, kernel, stride, padding, y):
+    """y = the largest pixel of each window of x"""
+    y[...], _ = max_pool2d_forward(x, kernel, stride, padding, (1, 1), y.shape[2:])
+
+
+def mean2d_into(x, y):
+    """y (N, C, 1, 1) = the mean of each plane of x"""
+    y[...] = adaptive_avg_pool2d_forward(x, (1, 1))
