@@ -33,14 +33,15 @@ _simulator = threading.Lock()  # it runs one kernel at a time
 class Kernel:
     """A function that runs once a thread of a grid. threads: the largest block it is launched with."""
 
-    def __init__(self, body: Callable, threads: int | None):
+    def __init__(self, body: Callable, threads: int | tuple[int, int] | None):
         self.body = body
         self.__name__, self.__doc__ = body.__name__, body.__doc__
         self.run = cuda.jit(body) if SIMULATED else Compiled(body, threads)
 
 
-def kernel(body: Callable | None = None, *, threads: int | None = None) -> Any:
-    """Make a function a kernel. threads: the largest block, where the compiler must fit its registers to it."""
+def kernel(body: Callable | None = None, *, threads: int | tuple[int, int] | None = None) -> Any:
+    """Make a function a kernel. threads: the largest block, where the compiler must fit its registers to it, or also
+    how many such blocks a multiprocessor shall hold at once."""
     if body is None:
         return lambda function: Kernel(function, threads)
     return Kernel(body, threads)
@@ -48,7 +49,9 @@ def kernel(body: Callable | None = None, *, threads: int | None = None) -> Any:
 
 def device(body: Callable) -> Any:
     """Make a function one that kernels call. In the simulator only those that use `cuda` need to be told of it."""
-    return body if SIMULATED and "cuda" not in body.__code__.co_names else cuda.jit(body, device=True)
+    if SIMULATED:
+        return cuda.jit(body, device=True) if "cuda" in body.__code__.co_names else body
+    return cuda.jit(body, device=True, forceinline=True)  # a call would put arrays that live in registers in memory
 
 
 def launch(kernel: Kernel, grid: int | tuple, block: int | tuple, *args: Any, shared: int = 0) -> None:
