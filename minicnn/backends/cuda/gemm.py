@@ -8,7 +8,7 @@ from functools import cache
 
 import numba
 import numpy as np
-from numba import cuda
+from numba import cuda, int32
 
 from .arrays import ALIGNMENT as BYTES
 from .arrays import blocks, canonical, empty, zeros
@@ -57,14 +57,15 @@ def _product(tile, dtype, a_layout, b_layout):
     number = numba.from_dtype(np.dtype(dtype))
     BM, BN, BK, TM, TN = tile
     A_SLICE, B_SLICE, SUMS = BK * (BM + PAD), BK * (BN + PAD), TM * TN
+    A_SHARED, B_SHARED = 2 * A_SLICE, 2 * B_SLICE
     copy_a, copy_b = make_copy(tile, BM, a_layout, dtype), make_copy(tile, BN, b_layout, dtype)
     multiply, store = make_multiply(tile, number), make_store(tile)
 
     @kernel(threads=tile.bounds)
     def product(a, b, c, bias, sizes):
         M, N, K, a_m, a_k, b_n, b_k, steps, with_bias = sizes
-        a_shared = cuda.shared.array(2 * A_SLICE, number, ALIGNMENT)
-        b_shared = cuda.shared.array(2 * B_SLICE, number, ALIGNMENT)
+        a_shared = cuda.shared.array(A_SHARED, number, ALIGNMENT)
+        b_shared = cuda.shared.array(B_SHARED, number, ALIGNMENT)
         sums = cuda.local.array(SUMS, number)
         for i in range(SUMS):
             sums[i] = 0
@@ -73,16 +74,20 @@ def _product(tile, dtype, a_layout, b_layout):
         first = cuda.blockIdx.y * steps * BK
         last = min(first + steps * BK, K)
         a_at, b_at = m0 * a_m, n0 * b_n
-        copy_a(a_shared, 0, a, a_at + first * a_k, a_m, a_k, M - m0, last - first)
-        copy_b(b_shared, 0, b, b_at + first * b_k, b_n, b_k, N - n0, last - first)
+        a_m, a_k, b_n, b_k = int32(a_m), int32(a_k), int32(b_n), int32(b_k)
+        rows, columns = int32(min(M - m0, BM)), int32(min(N - n0, BN))
+        depth = int32(min(last - first, BK))
+        copy_a(a_shared, 0, a, a_at + first * a_k, a_m, a_k, rows, depth)
+        copy_b(b_shared, 0, b, b_at + first * b_k, b_n, b_k, columns, depth)
         held = 0
         for k in range(first, last, BK):
             wait_all()
             cuda.syncthreads()  # this slice is there, and nobody reads the other any more
             after, other = k + BK, 1 - held
             if after < last:
-                copy_a(a_shared, other * A_SLICE, a, a_at + after * a_k, a_m, a_k, M - m0, last - after)
-                copy_b(b_shared, other * B_SLICE, b, b_at + after * b_k, b_n, b_k, N - n0, last - after)
+                depth = int32(min(last - after, BK))
+                copy_a(a_shared, other * A_SLICE, a, a_at + after * a_k, a_m, a_k, rows, depth)
+                copy_b(b_shared, other * B_SLICE, b, b_at + after * b_k, b_n, b_k, columns, depth)
             multiply(a_shared, held * A_SLICE, b_shared, held * B_SLICE, sums)
             held = other
         if with_bias:
@@ -92,6 +97,6 @@ def _product(tile, dtype, a_layout, b_layout):
                     for i in range(TM):
                         sums[i * TN + j] += bias[n]
         c_at = cuda.blockIdx.y * M * N + m0 * N + n0
-        store(c, c_at, N, M - m0, N - n0, N % 4 == 0, sums)
+        store(c, c_at, N, rows, columns, N % 4 == 0, sums)
 
     return product

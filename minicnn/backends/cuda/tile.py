@@ -13,7 +13,7 @@ Each sum runs over k in order, in one thread, so results repeat to the bit.
 
 from typing import NamedTuple
 
-from numba import cuda
+from numba import cuda, int32
 
 from .launch import SIMULATED, device
 from .moves import copy16_async, copy_async
@@ -114,7 +114,7 @@ def make_copy(tile, across, layout, dtype):
             flat = cuda.threadIdx.x + r * threads
             x, k = flat // BK, flat % BK
             inside = x < x_left and k < k_left
-            copy_async(to, to_at + k * row + x, source, at + x * x_step + k * k_step, inside)
+            copy_async(to, to_at + k * row + x, source, at + int32(x * x_step + k * k_step), inside)
 
     @device
     def copy_along_x(to, to_at, source, at, x_step, k_step, x_left, k_left):
@@ -122,7 +122,7 @@ def make_copy(tile, across, layout, dtype):
             flat = cuda.threadIdx.x + r * threads
             x, k = flat % across, flat // across
             inside = x < x_left and k < k_left
-            copy_async(to, to_at + k * row + x, source, at + x * x_step + k * k_step, inside)
+            copy_async(to, to_at + k * row + x, source, at + int32(x * x_step + k * k_step), inside)
 
     @device
     def copy_along_x_by_16(to, to_at, source, at, x_step, k_step, x_left, k_left):
@@ -130,7 +130,7 @@ def make_copy(tile, across, layout, dtype):
             flat = cuda.threadIdx.x + r * threads
             x, k = flat % (across // lanes) * lanes, flat // (across // lanes)
             count = max(min(x_left - x, lanes), 0) if k < k_left else 0
-            copy16_async(to, to_at + k * row + x, source, at + x + k * k_step, count)
+            copy16_async(to, to_at + k * row + x, source, at + int32(x + k * k_step), count)
 
     return {"k": copy_along_k, "x": copy_along_x, "x16": copy_along_x_by_16}[layout]
 
