@@ -13,6 +13,7 @@ to FMA.
 import threading
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numba
@@ -24,6 +25,11 @@ WARP = 32  # threads that run in step
 
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    if find_spec("greenlet"):  # else numba-cuda's own way with threads, which is slow
+        from . import simulator
+
+        simulator.install()
 else:
     from .compiled import Compiled
 
