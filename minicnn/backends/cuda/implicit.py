@@ -113,6 +113,7 @@ def _product(tile, dtype):
     A_SLICE, B_ROW, SUMS, THREADS = BK * (BM + PAD), BN + PAD, TM * TN, tile.threads
     B_SLICE = BK * B_ROW
     A_SHARED, B_SHARED = 2 * A_SLICE, 2 * B_SLICE
+    ROWS_APART = 4 * BM // TM  # from one group of four rows to the thread's next
     COLUMNS = max(1, BN // THREADS)  # a thread gathers, for all slices
     HOP = max(1, THREADS // BN)  # rows of the columns that all threads gather at once
     copy_filters, multiply = make_copy(tile, BM, "k", dtype), make_multiply(tile, number)
@@ -129,13 +130,34 @@ def _product(tile, dtype):
                 copy_async(to, to_at + k * B_ROW + column, x, base[c] + offset, inside)
 
     @device
-    def finished(total, channel, at, bias, residual, finishing):
+    def finish_and_store(sums, at, plane, channel0, channels, bias, residual, y, whole, finishing):
+        """at[j]: where column j lies in channel 0, negative where it does not exist. Each loop is small enough for the
+        compiler to write it out, so that the sums stay in registers."""
         with_bias, with_residual, relu = finishing
         if with_bias:
-            total += bias[channel]
+            for i in range(TM):
+                channel = min(channel0 + i // 4 * ROWS_APART + i % 4, channels - 1)
+                for j in range(TN):
+                    sums[i * TN + j] += bias[channel]
         if with_residual:
-            total += residual[at]
-        return number(0) if relu and total <= 0 else total
+            for i in range(TM):
+                channel = min(channel0 + i // 4 * ROWS_APART + i % 4, channels - 1)
+                for j in range(TN):
+                    sums[i * TN + j] += residual[max(at[j], 0) + channel * plane]
+        if relu:
+            for s in range(SUMS):
+                sums[s] = number(0) if sums[s] <= 0 else sums[s]
+        for i in range(TM):
+            channel = channel0 + i // 4 * ROWS_APART + i % 4
+            if channel < channels and whole:
+                for g in range(TN // 4):
+                    s = i * TN + 4 * g
+                    if at[4 * g] >= 0:
+                        store4(y, at[4 * g] + channel * plane, sums[s], sums[s + 1], sums[s + 2], sums[s + 3])
+            elif channel < channels:
+                for j in range(TN):
+                    if at[j] >= 0:
+                        y[at[j] + channel * plane] = sums[i * TN + j]
 
     @kernel(threads=tile.bounds)
     def convolution(x, filters, table, phases, bias, residual, y, sizes, source, target, finishing):
@@ -183,24 +205,14 @@ def _product(tile, dtype):
             multiply(a_shared, held * A_SLICE, b_shared, held * B_SLICE, sums)
             held = other
 
-        channel0 = group * M + m0 + cuda.threadIdx.x // (BN // TN) * 4
-        p0 = n0 + cuda.threadIdx.x % (BN // TN) * 4
         corner = phases[phase] * width + phases[phase + 1] + cuda.blockIdx.y * y_size
+        at = cuda.local.array(TN, numba.int64)
         for j in range(TN):
-            p = p0 + j // 4 * (4 * BN // TN) + j % 4
-            if p < pixels and (j % 4 == 0 or not whole):
-                image, row, column = place_of(p, rows, columns)
-                at = image * y_image + row * step_h * width + column * step_w + corner
-                for i in range(TM):
-                    channel = channel0 + i // 4 * (4 * BM // TM) + i % 4
-                    to, s = at + channel * plane, i * TN + j
-                    if channel < group * M + M and whole:
-                        a = finished(sums[s], channel, to, bias, residual, finishing)
-                        b = finished(sums[s + 1], channel, to + 1, bias, residual, finishing)
-                        c = finished(sums[s + 2], channel, to + 2, bias, residual, finishing)
-                        d = finished(sums[s + 3], channel, to + 3, bias, residual, finishing)
-                        store4(y, to, a, b, c, d)
-                    elif channel < group * M + M:
-                        y[to] = finished(sums[s], channel, to, bias, residual, finishing)
+            p = n0 + cuda.threadIdx.x % (BN // TN) * 4 + j // 4 * (4 * BN // TN) + j % 4
+            image, row, column = place_of(p, rows, columns)
+            start = image * y_image + row * step_h * width + column * step_w + corner
+            at[j] = start if p < pixels else -1
+        channel0 = group * M + m0 + cuda.threadIdx.x // (BN // TN) * 4
+        finish_and_store(sums, at, plane, channel0, group * M + M, bias, residual, y, whole, finishing)
 
     return convolution
