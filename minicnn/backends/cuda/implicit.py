@@ -116,18 +116,22 @@ def _product(tile, dtype):
     ROWS_APART = 4 * BM // TM  # from one group of four rows to the thread's next
     COLUMNS = max(1, BN // THREADS)  # a thread gathers, for all slices
     HOP = max(1, THREADS // BN)  # rows of the columns that all threads gather at once
+    ENTRIES = BK // HOP  # of the table a thread reads a slice
+    COPIES = ENTRIES * COLUMNS
     copy_filters, multiply = make_copy(tile, BM, "k", dtype), make_multiply(tile, number)
 
     @device
     def gather(to, to_at, x, base, y0, x0, table, entry, H, W):
-        for r in range(BK // HOP):
-            k = cuda.threadIdx.x // BN + r * HOP
-            offset, i, j, _ = load4(table, 4 * (entry + k))
+        offsets, inside = cuda.local.array(ENTRIES, int32), cuda.local.array(COPIES, numba.boolean)
+        for r in range(ENTRIES):  # all reads of the table before the first copy, which the compiler keeps in order
+            offsets[r], i, j, _ = load4(table, 4 * (entry + cuda.threadIdx.x // BN + r * HOP))
             for c in range(COLUMNS):
                 h, w = int32(y0[c] + i), int32(x0[c] + j)
-                inside = 0 <= h and h < H and 0 <= w and w < W
-                column = cuda.threadIdx.x % BN + c * THREADS
-                copy_async(to, to_at + k * B_ROW + column, x, base[c] + offset, inside)
+                inside[r * COLUMNS + c] = 0 <= h and h < H and 0 <= w and w < W
+        for r in range(ENTRIES):
+            to_row = to_at + (cuda.threadIdx.x // BN + r * HOP) * B_ROW + cuda.threadIdx.x % BN
+            for c in range(COLUMNS):
+                copy_async(to, to_row + c * THREADS, x, base[c] + offsets[r], inside[r * COLUMNS + c])
 
     @device
     def finish_and_store(sums, at, plane, channel0, channels, bias, residual, y, whole, finishing):
