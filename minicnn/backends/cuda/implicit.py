@@ -58,7 +58,7 @@ def _filters_by_channel(weight, phases, taps, filters, sizes):
     for phase in range(n_phases):
         begin, K, count = phases[PHASE * phase + 5], phases[PHASE * phase + 6], phases[PHASE * phase + 7]
         row, k = (at - begin) // max(K, 1), (at - begin) % max(K, 1)
-        if 0 <= row and row < size // (F * all_taps) and K > 0:
+        if 0 <= row < size // (F * all_taps) and K > 0:
             f, c = row // C * F + k // count, row % C
             filters[at] = weight[(f * C + c) * all_taps + taps[first_tap + k % count]]
         first_tap += count
@@ -127,7 +127,7 @@ def _product(tile, dtype):
             offsets[r], i, j, _ = load4(table, 4 * (entry + cuda.threadIdx.x // BN + r * HOP))
             for c in range(COLUMNS):
                 h, w = int32(y0[c] + i), int32(x0[c] + j)
-                inside[r * COLUMNS + c] = 0 <= h and h < H and 0 <= w and w < W
+                inside[r * COLUMNS + c] = 0 <= h < H and 0 <= w < W
         for r in range(ENTRIES):
             to_row = to_at + (cuda.threadIdx.x // BN + r * HOP) * B_ROW + cuda.threadIdx.x % BN
             for c in range(COLUMNS):
@@ -180,7 +180,8 @@ def _product(tile, dtype):
         first = cuda.blockIdx.y * steps * BK
         last = min(first + steps * BK, K)
 
-        base, y0, x0 = cuda.local.array(COLUMNS, numba.int64), cuda.local.array(COLUMNS, int32), cuda.local.array(COLUMNS, int32)
+        base = cuda.local.array(COLUMNS, numba.int64)
+        y0, x0 = cuda.local.array(COLUMNS, int32), cuda.local.array(COLUMNS, int32)
         for c in range(COLUMNS):
             p = n0 + cuda.threadIdx.x % BN + c * THREADS
             image, row, column = place_of(p, rows, columns)

@@ -76,7 +76,7 @@ def _product(tile, dtype):
         for r in range(B_COPIES):  # all reads of the table before the first copy, which the compiler keeps in order
             offset, i, j, _ = load4(table, 4 * (cuda.threadIdx.x // BK + r * HOP))
             h, w = int32(y0 + i), int32(x0 + j)
-            offsets[r], inside[r] = offset, 0 <= h and h < H and 0 <= w and w < W
+            offsets[r], inside[r] = offset, 0 <= h < H and 0 <= w < W
         for r in range(BM // HOP):
             m = cuda.threadIdx.x // BK + r * HOP
             copy_async(a, held * A_SLICE + k * A_ROW + m, dy, dy_from + m * plane, there and m < rows)

@@ -54,7 +54,7 @@ if SIMULATED:
 def tile_for(rows, dtype):
     """The tile with the fewest rows that hold `rows`, or the largest: by the shape alone."""
     tiles = TILES[dtype.itemsize]
-    return next((tile for tile in reversed(tiles) if tile.BM >= rows), tiles[0])
+    return next((tile for tile in reversed(tiles) if rows <= tile.BM), tiles[0])
 
 
 def make_multiply(tile, dtype):
