@@ -24,7 +24,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     linear_weight_grad(dy, x) -> dweight
 
     max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices)
-    max_pool2d_input_grad(dy, indices, x_shape) -> dx
+    max_pool2d_input_grad(dy, indices, x_shape, window) -> dx      window: (kernel, stride, padding, dilation)
     avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor) -> y
     avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor) -> dx
     adaptive_avg_pool2d_forward(x, out_size) -> y
