@@ -1,4 +1,5 @@
 """Fixtures shared by all tests."""
+# ruff: noqa: E402  (the simulator must be chosen before the first import of numba)
 
 import math
 import os

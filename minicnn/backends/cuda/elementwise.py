@@ -17,9 +17,7 @@ def dropout_forward(x, keep, scale):
     """y = x · scale where keep, else x · 0 (NaN and infinity become NaN); with dy for x it is also the backward."""
     x, keep = canonical(x), flat(on_device(keep)).view("uint8")
     y = xp.empty(x.shape, x.dtype)
-    launch(
-        _dropout, blocks(y.size, VECTOR * BLOCK), BLOCK, x.reshape(-1), keep, y.reshape(-1), x.dtype.type(scale)
-    )
+    launch(_dropout, blocks(y.size, VECTOR * BLOCK), BLOCK, x.reshape(-1), keep, y.reshape(-1), x.dtype.type(scale))
     return y
 
 

@@ -16,7 +16,7 @@ from .softmax import lanes_of, row_max_and_sum, row_of, row_sum
 
 def cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing):
     """loss_n = −Σ_c weight[c] · q[n, c] · log softmax(logits)[n, c], and what each position adds to the divisor."""
-    N, C, L = logits.shape
+    N, _, L = logits.shape
     losses, weights = xp.empty((N, L), logits.dtype), xp.empty((N, L), logits.dtype)
     row_kernel = _probability_loss if target.ndim == 3 else _index_loss
     outputs = losses.reshape(-1), weights.reshape(-1)

@@ -1,8 +1,8 @@
 """Batch normalisation of x (N, C, L). See the reference for the formulas.
 
-Bound by memory: forward reads x twice and writes y, backward reads dy and x twice and writes dx. A warp takes a piece of
-up to 1024 values of one channel of one image at a time. Sums are float64; a block sums a part of a channel whose size
-depends on the shape alone, and the parts are added in order: no atomics.
+Bound by memory: forward reads x twice and writes y, backward reads dy and x twice and writes dx. A warp takes a piece
+of up to 1024 values of one channel of one image. Sums are float64; a block sums a part of a channel whose size depends
+on the shape alone, and the parts are added in order: no atomics.
 
 Mean and variance take one pass, as sums of x − p and (x − p)² with p a value of the channel. (mean − p)² is at most
 N·L times the variance, so that unlike with E[x²] − E[x]² a large mean costs no digits (Chan, Golub & LeVeque 1983).

@@ -17,6 +17,8 @@ def launch_pixels(pixel_kernel, planes, size, *args):
     It is called with the tiles of a plane and the width, which `pixel` needs, and then with args.
     """
     pixels = size[0] * size[1]
+    if pixels == 0:
+        return
     block = min(BLOCK, WARP * blocks(pixels, WARP))
     tiles = blocks(pixels, block)
     launch(pixel_kernel, planes * tiles, block, tiles, size[1], *args)

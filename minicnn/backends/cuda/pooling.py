@@ -70,9 +70,7 @@ def adaptive_avg_pool2d_forward(x, out_size):
 def adaptive_avg_pool2d_input_grad(dy, x_shape):
     # forward: y[p, q] = mean of x over bin (p, q), so each pixel gathers dy / size of its bins
     dx = xp.empty(x_shape, dy.dtype)
-    launch_pixels(
-        _bin_grad, x_shape[0] * x_shape[1], x_shape[2:], flat(dy), dx.reshape(-1), x_shape[2:], dy.shape[2:]
-    )
+    launch_pixels(_bin_grad, x_shape[0] * x_shape[1], x_shape[2:], flat(dy), dx.reshape(-1), x_shape[2:], dy.shape[2:])
     return dx
 
 

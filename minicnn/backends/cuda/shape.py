@@ -39,7 +39,9 @@ def take2d_input_grad(dy, x_shape, rows, columns):
     dx = xp.empty(x_shape, dy.dtype)
     row_lists, column_lists = takers(rows, x_shape[1]), takers(columns, x_shape[2])
     dx_flat, dy_flat = dx.reshape(-1), flat(dy)
-    launch_pixels(_take_grad, len(dx), dx.shape[1:], dx_flat, dy_flat, *row_lists, *column_lists, dx.shape[1], dy.shape[1:])
+    launch_pixels(
+        _take_grad, len(dx), dx.shape[1:], dx_flat, dy_flat, *row_lists, *column_lists, dx.shape[1], dy.shape[1:]
+    )
     return dx
 
 
@@ -85,10 +87,10 @@ def _copy_slab(part, whole, axis, start, into_whole):
     """Copy between an array and its place in the concatenated one, seen as (outer, length) matrices."""
     inner = math.prod(part.shape[axis + 1 :])
     length, whole_length = part.shape[axis] * inner, whole.shape[axis] * inner
-    part, whole = part if not into_whole else canonical(part), whole if into_whole else canonical(whole)
+    part, whole = canonical(part), canonical(whole)  # of these the one that is written is new, so it is itself
     launch(
-        _slab, math.prod(part.shape[:axis]) * blocks(length, BLOCK), BLOCK, part.reshape(-1), whole.reshape(-1), length, whole_length,
-        start * inner, into_whole,
+        _slab, math.prod(part.shape[:axis]) * blocks(length, BLOCK), BLOCK, part.reshape(-1), whole.reshape(-1),
+        length, whole_length, start * inner, into_whole,
     )  # fmt: skip
 
 
