@@ -24,7 +24,7 @@ NUMBERS = {int: types.int64, float: types.float64, bool: types.int64}
 class Compiled:
     """A kernel in all the signatures it was called with."""
 
-    def __init__(self, body: Callable, threads: int | None):
+    def __init__(self, body: Callable, threads: int | tuple[int, int] | None):
         self.body, self.threads = body, threads
         self._functions: dict[tuple, Any] = {}
 
@@ -46,27 +46,30 @@ class Compiled:
         try:
             code = path.read_bytes()
         except OSError:
-            code = linked(ptx(self.body, kinds, architecture, self.threads), architecture, stem)
+            code = linked(intermediate(self.body, kinds, architecture, self.threads), architecture, stem)
             path = _kept(path, code)  # type: ignore[assignment]
         return path, entry_name(code)
 
 
-def flattened(args: tuple) -> tuple[tuple, list]:
+def flattened(args: tuple) -> tuple[tuple, tuple]:
     """The kind of each argument, and what the machine code takes for it: Numba's flat form of arrays and tuples."""
     kinds: list = []
     values: list = []
     for arg in args:
-        if hasattr(arg, "__cuda_array_interface__"):
+        if isinstance(arg, tuple):
+            kinds.append(len(arg))
+            values += arg
+        elif isinstance(arg, np.generic):
+            kinds.append(arg.dtype.char)
+            values.append(arg)
+        elif type(arg) in NUMBERS:
+            kinds.append(type(arg))
+            values.append(arg)
+        else:
             kinds.append((arg.dtype.char, arg.ndim))
             # no owner (two null pointers), then the fields of a Numba array
             values += (0, 0, arg.size, arg.itemsize, arg.data.ptr, *arg.shape, *arg.strides)
-        elif isinstance(arg, tuple):
-            kinds.append(len(arg))
-            values += arg
-        else:
-            kinds.append(arg.dtype.char if isinstance(arg, np.generic) else type(arg))
-            values.append(arg)
-    return tuple(kinds), values
+    return tuple(kinds), tuple(values)
 
 
 def numba_type(kind: Any) -> Any:
@@ -78,24 +81,29 @@ def numba_type(kind: Any) -> Any:
     return types.UniTuple(types.int64, kind) if isinstance(kind, int) else NUMBERS[kind]
 
 
-def ptx(body: Callable, kinds: tuple, architecture: str, threads: int | None = None) -> str:
-    """PTX for "sm_90" and the like."""
+def intermediate(body: Callable, kinds: tuple, architecture: str, threads: Any = None) -> bytes:
+    """libNVVM's LTO-IR for "sm_90" and the like."""
     signature = types.void(*map(numba_type, kinds))
     number = int(architecture.removeprefix("sm_"))
-    code, _ = cuda.compile_ptx(
-        body, signature, device=False, cc=(number // 10, number % 10), fastmath=False, launch_bounds=threads
-    )
+    code, _ = cuda.compile(
+        body, signature, device=False, abi="numba", cc=(number // 10, number % 10), fastmath=False,
+        launch_bounds=threads, output="ltoir",
+    )  # fmt: skip
     return code
 
 
-def linked(code: str, architecture: str, name: str) -> bytes:
-    """Machine code (a cubin) of PTX. Unlike the driver's own compiler it need not be older than the driver."""
+def linked(code: bytes, architecture: str, name: str) -> bytes:
+    """Machine code (a cubin) of LTO-IR. Unlike the driver's own compiler it need not be older than the driver.
+
+    From PTX nvJitLink would compile for a later link, with addresses yet unknown: the matrix product then spills six
+    times as many registers.
+    """
     from cuda.bindings import nvjitlink
 
-    handle = nvjitlink.create(2, [f"-arch={architecture}", "-O3"])
+    options = [f"-arch={architecture}", "-O3", "-lto"]
+    handle = nvjitlink.create(len(options), options)
     try:
-        data = code.encode()
-        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), name)
+        nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), name)
         nvjitlink.complete(handle)
         cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
         nvjitlink.get_linked_cubin(handle, cubin)

@@ -1,7 +1,7 @@
 """Kernels and their launches.
 
 `@kernel` marks a Python function as one; `launch(kernel, grid, block, *args)` starts it. On a GPU it is compiled on
-first use for the types of its arguments: numba-cuda to PTX, nvJitLink to machine code for this GPU, kept on disk; and
+first use for the types of its arguments: numba-cuda to LTO-IR, nvJitLink to machine code for this GPU, kept on disk; and
 CuPy launches it on its current stream, at a few microseconds a launch where numba-cuda's own launch takes tens, and in
 a form that CUDA graphs can capture. In numba-cuda's simulator it runs as Python, a thread a CUDA thread.
 
