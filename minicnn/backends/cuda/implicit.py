@@ -116,22 +116,24 @@ def _product(tile, dtype):
     ROWS_APART = 4 * BM // TM  # from one group of four rows to the thread's next
     COLUMNS = max(1, BN // THREADS)  # a thread gathers, for all slices
     HOP = max(1, THREADS // BN)  # rows of the columns that all threads gather at once
-    ENTRIES = BK // HOP  # of the table a thread reads a slice
-    COPIES = ENTRIES * COLUMNS
+    AHEAD = min(4, BK // HOP)  # entries of the table that are read at once
+    COPIES = AHEAD * COLUMNS
     copy_filters, multiply = make_copy(tile, BM, "k", dtype), make_multiply(tile, number)
 
     @device
     def gather(to, to_at, x, base, y0, x0, table, entry, H, W):
-        offsets, inside = cuda.local.array(ENTRIES, int32), cuda.local.array(COPIES, numba.boolean)
-        for r in range(ENTRIES):  # all reads of the table before the first copy, which the compiler keeps in order
-            offsets[r], i, j, _ = load4(table, 4 * (entry + cuda.threadIdx.x // BN + r * HOP))
-            for c in range(COLUMNS):
-                h, w = int32(y0[c] + i), int32(x0[c] + j)
-                inside[r * COLUMNS + c] = 0 <= h < H and 0 <= w < W
-        for r in range(ENTRIES):
-            to_row = to_at + (cuda.threadIdx.x // BN + r * HOP) * B_ROW + cuda.threadIdx.x % BN
-            for c in range(COLUMNS):
-                copy_async(to, to_row + c * THREADS, x, base[c] + offsets[r], inside[r * COLUMNS + c])
+        offsets, inside = cuda.local.array(AHEAD, int32), cuda.local.array(COPIES, numba.boolean)
+        first = cuda.threadIdx.x // BN
+        for start in range(0, BK // HOP, AHEAD):
+            for r in range(AHEAD):  # several reads of the table before a copy, which the compiler keeps in order
+                offsets[r], i, j, _ = load4(table, 4 * (entry + first + (start + r) * HOP))
+                for c in range(COLUMNS):
+                    h, w = int32(y0[c] + i), int32(x0[c] + j)
+                    inside[r * COLUMNS + c] = 0 <= h < H and 0 <= w < W
+            for r in range(AHEAD):
+                to_row = to_at + (first + (start + r) * HOP) * B_ROW + cuda.threadIdx.x % BN
+                for c in range(COLUMNS):
+                    copy_async(to, to_row + c * THREADS, x, base[c] + offsets[r], inside[r * COLUMNS + c])
 
     @device
     def finish_and_store(sums, at, plane, channel0, channels, bias, residual, y, whole, finishing):

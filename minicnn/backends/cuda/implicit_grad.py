@@ -58,7 +58,7 @@ def _product(tile, dtype):
     A_SLICE, B_SLICE = BK * A_ROW, BK * B_ROW
     A_SHARED, B_SHARED, TABLE = 2 * A_SLICE, 2 * B_SLICE, 4 * BN
     HOP = THREADS // BK  # rows of dy, or columns, that all threads copy at once
-    B_COPIES = BN // HOP
+    AHEAD = min(4, BN // HOP)  # entries of the table that are read at once
     multiply, store = make_multiply(tile, number), make_store(tile)
 
     @device
@@ -72,17 +72,18 @@ def _product(tile, dtype):
         dy_from = dy_at + image * filters_plane + row * ow + column
         y0, x0 = int32(row * stride_h) if there else int32(OUTSIDE), int32(column * stride_w)
         x_from = x_at + image * image_step + row * stride_h * W + x0
-        offsets, inside = cuda.local.array(B_COPIES, int32), cuda.local.array(B_COPIES, numba.boolean)
-        for r in range(B_COPIES):  # all reads of the table before the first copy, which the compiler keeps in order
-            offset, i, j, _ = load4(table, 4 * (cuda.threadIdx.x // BK + r * HOP))
-            h, w = int32(y0 + i), int32(x0 + j)
-            offsets[r], inside[r] = offset, 0 <= h < H and 0 <= w < W
         for r in range(BM // HOP):
             m = cuda.threadIdx.x // BK + r * HOP
             copy_async(a, held * A_SLICE + k * A_ROW + m, dy, dy_from + m * plane, there and m < rows)
-        for r in range(B_COPIES):
-            n = cuda.threadIdx.x // BK + r * HOP
-            copy_async(b, held * B_SLICE + k * B_ROW + n, x, x_from + offsets[r], inside[r])
+        offsets, inside = cuda.local.array(AHEAD, int32), cuda.local.array(AHEAD, numba.boolean)
+        for start in range(0, BN // HOP, AHEAD):
+            for r in range(AHEAD):  # several reads of the table before a copy, which the compiler keeps in order
+                offset, i, j, _ = load4(table, 4 * (cuda.threadIdx.x // BK + (start + r) * HOP))
+                h, w = int32(y0 + i), int32(x0 + j)
+                offsets[r], inside[r] = offset, 0 <= h < H and 0 <= w < W
+            for r in range(AHEAD):
+                n = cuda.threadIdx.x // BK + (start + r) * HOP
+                copy_async(b, held * B_SLICE + k * B_ROW + n, x, x_from + offsets[r], inside[r])
 
     @kernel(threads=tile.bounds)
     def weight_gradient(dy, x, table, dweight, sizes, source):
