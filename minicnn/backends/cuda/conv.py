@@ -6,17 +6,20 @@ from .arrays import canonical, zeros
 from .linear import add_channel_bias
 
 DIRECT, IM2COL = "direct", "im2col"
+MOST_BLOCKS = 65535  # of a grid along its third axis: groups times phases
 
 
-def choose(weight_shape, groups):
+def choose(weight_shape, stride, groups):
     """The algorithm for a layer: a rule on its shape alone, never a timing, so that results repeat.
 
-    Depthwise layers have no sums over channels that a block could share: the plain loops take them. There is no
-    Winograd on the GPU: asked for, the exact product takes its place.
+    Depthwise layers have no sums over channels that a block could share: the plain loops take them, and what would need
+    more blocks side by side than a grid has. There is no Winograd on the GPU: asked for, the exact product takes its
+    place.
     """
     asked = get_conv_algorithm()
     depthwise = groups > 1 and weight_shape[1] == 1
-    return DIRECT if asked == DIRECT or (asked == "auto" and depthwise) else IM2COL
+    too_many = groups * stride[0] * stride[1] > MOST_BLOCKS
+    return DIRECT if asked == DIRECT or too_many or (asked == "auto" and depthwise) else IM2COL
 
 
 def conv2d_forward(x, weight, bias, stride, padding, dilation, groups):
@@ -30,7 +33,7 @@ def conv2d_forward(x, weight, bias, stride, padding, dilation, groups):
         if bias is not None and y.size:
             add_channel_bias(y, bias)
         return y
-    algorithm = direct if choose(weight.shape, groups) == DIRECT else implicit
+    algorithm = direct if choose(weight.shape, stride, groups) == DIRECT else implicit
     return algorithm.forward(x, weight, bias, stride, padding, dilation, groups, size)
 
 
@@ -47,7 +50,7 @@ def conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     dy, weight = canonical(dy), canonical(weight)
     if 0 in x_shape or dy.size == 0 or weight.size == 0:
         return zeros(x_shape, dy.dtype)
-    if choose(weight.shape, groups) == DIRECT:
+    if choose(weight.shape, stride, groups) == DIRECT:
         return direct.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
     dx = implicit.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
     # Whether a weight is infinite only the GPU knows, and asking it would wait for it: a pass over dx costs less.
@@ -60,5 +63,5 @@ def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     dy, x = canonical(dy), canonical(x)
     if 0 in weight_shape or dy.size == 0 or x.size == 0:
         return zeros(weight_shape, dy.dtype)
-    algorithm = direct if choose(weight_shape, groups) == DIRECT else implicit_grad
+    algorithm = direct if choose(weight_shape, stride, groups) == DIRECT else implicit_grad
     return algorithm.weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)

@@ -14,7 +14,11 @@ def prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu):
         x, residual = canonical(x), None if residual is None else canonical(residual)
         size = out_size(x.shape, weight.shape, stride, padding, dilation)
         y = out((x.shape[0], weight.shape[0], *size))
-        if choose(weight.shape, groups) == DIRECT or weight.size * x.size * y.size == 0 or canonical(y) is not y:
+        if (
+            choose(weight.shape, stride, groups) == DIRECT
+            or weight.size * x.size * y.size == 0
+            or canonical(y) is not y
+        ):
             y[...] = conv2d_forward(x, weight, bias, *settings)
             if residual is not None:
                 y += residual
@@ -23,5 +27,5 @@ def prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu):
             return y
         return implicit.forward(x, weight, bias, *settings, size, residual, relu, y)
 
-    run.algorithm = lambda shape: choose(weight.shape, groups)
+    run.algorithm = lambda shape: choose(weight.shape, stride, groups)
     return run

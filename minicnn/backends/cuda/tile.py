@@ -43,7 +43,7 @@ class Tile(NamedTuple):
 
 # 16 steps of float32 or 8 of float64: 33 KiB of shared memory for two slices. The simulator starts a Python thread for
 # each thread: the same kernels at four threads a block.
-TILES = {
+TILES: dict[int, tuple[Tile, ...]] = {
     4: (Tile(128, 128, 16), Tile(64, 128, 16), Tile(32, 128, 16, 4, 8)),
     8: (Tile(128, 128, 8), Tile(64, 128, 8), Tile(32, 128, 8, 4, 8)),
 }
