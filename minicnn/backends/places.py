@@ -25,7 +25,7 @@ def is_array(value: Any) -> bool:
 
 def to_numpy(array: Array) -> np.ndarray:
     """The array itself if it is NumPy's, else a copy of it in main memory (this waits for the GPU)."""
-    return array if isinstance(array, (np.ndarray, np.generic)) else array.get()
+    return array if library(array) is np else array.get()
 
 
 def moved(array: Array, backend: str) -> Array:

@@ -4,6 +4,7 @@
 of the driver, in the order of the stream.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,22 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return xp.zeros(shape, dtype)
+
+
+def constant(values: np.ndarray) -> Array:
+    """A small array on the GPU, never to be written to, kept for the next call with the same numbers.
+
+    Settings and tables are the same in every step: copying each of them anew would cost more than their kernels.
+    """
+    if SIMULATED:
+        return values
+    place = xp.cuda.runtime.getDevice(), xp.cuda.get_current_stream().ptr  # on another stream it may not have arrived
+    return _constant(values.tobytes(), values.dtype.str, values.shape, place)
+
+
+@lru_cache(maxsize=1024)
+def _constant(data: bytes, dtype: str, shape: tuple[int, ...], place: tuple) -> Array:
+    return xp.asarray(np.frombuffer(data, dtype).reshape(shape))
 
 
 def on_device(values: Any, dtype: Any = None) -> Array:

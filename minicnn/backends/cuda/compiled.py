@@ -37,8 +37,8 @@ class Compiled:
                 function.max_dynamic_shared_size_bytes = shared
         function(grid, block, values, shared_mem=shared)
 
-    def machine_code(self, kinds: tuple, architecture: str) -> tuple[Path | bytes, str]:
-        """(the file of the machine code, or its bytes where no file can be written; the kernel's name in it)."""
+    def machine_code(self, kinds: tuple, architecture: str) -> tuple[Path, str]:
+        """(the file of the machine code, the kernel's name in it)."""
         name = f"{self.body.__module__.rpartition('.')[2]}.{described(self.body)}"
         key = repr((name, kinds, architecture, self.threads, _compilers(), _sources()))
         stem = f"{re.sub(r'[^a-z0-9_.]', '-', name.lower())[:60]}-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
@@ -47,7 +47,7 @@ class Compiled:
             code = path.read_bytes()
         except OSError:
             code = linked(intermediate(self.body, kinds, architecture, self.threads), architecture, stem)
-            path = _kept(path, code)  # type: ignore[assignment]
+            path = _kept(path, code)
         return path, entry_name(code)
 
 

@@ -5,7 +5,8 @@ rows and columns are (low, high, share): y[p] = (1 − share[p]) · x[low[p]] + 
 
 import numpy as np
 
-from .arrays import flat, on_device, xp
+from ..places import to_numpy
+from .arrays import constant, flat, xp
 from .launch import device, kernel
 from .planes import launch_pixels, pixel
 from .shape import takers
@@ -14,7 +15,7 @@ from .shape import takers
 def blend2d_forward(x, rows, columns):
     """x (P, H, W) to y (P, oh, ow)."""
     y = xp.empty((x.shape[0], len(rows[0]), len(columns[0])), x.dtype)
-    sources = [on_device(array) for array in (*rows, *columns)]
+    sources = [constant(array) for array in (*rows, *columns)]
     launch_pixels(_blend, len(y), y.shape[1:], flat(x), y.reshape(-1), *sources, x.shape[1:], y.shape[1])
     return y
 
@@ -29,10 +30,10 @@ def blend2d_input_grad(dy, x_shape, rows, columns):
 
 def _uses(side, size, dtype):
     """For each place of x the positions of y that use it, where each place begins, and the shares they take."""
-    low, high, share = (np.asarray(array) for array in side)  # made on the host, a few hundred numbers
+    low, high, share = (to_numpy(array) for array in side)  # a few hundred numbers
     order, begins = takers(np.concatenate([low, high]), size)
     shares = np.concatenate([1 - share, share]).astype(dtype)
-    return order, begins, on_device(shares)
+    return order, begins, constant(shares)
 
 
 @device

@@ -1,10 +1,9 @@
 """Kernels and their launches.
 
 `@kernel` marks a Python function as one; `launch(kernel, grid, block, *args)` starts it. On a GPU it is compiled on
-first use for the types of its arguments, by numba-cuda to LTO-IR and by nvJitLink to machine code for this GPU, which is
-kept on disk; and CuPy launches it on its current stream, at a few microseconds a launch where numba-cuda's own launch
-takes tens, and in a form that CUDA graphs can capture. In numba-cuda's simulator it runs as Python, a thread a CUDA
-thread.
+first use for the types of its arguments, by numba-cuda to LTO-IR and by nvJitLink to machine code for this GPU, which
+is kept on disk. CuPy launches it on its current stream: that does less in Python than numba-cuda's own launch, never
+waits for the GPU, and can be captured in a CUDA graph. In numba-cuda's simulator a kernel runs as Python.
 
 What a kernel may take: C-contiguous arrays, ints (int64), NumPy scalars (their own type), tuples of ints.
 No fastmath: divisions and roots are rounded correctly, NaN and infinity stay what they are. Products and sums contract

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import cuda
 
-from .arrays import BLOCK, blocks, canonical, flat, on_device, xp
+from ..places import to_numpy
+from .arrays import BLOCK, blocks, canonical, constant, flat, xp
 from .launch import kernel, launch
 from .planes import divide, launch_pixels, pixel
 
@@ -30,7 +31,7 @@ def pad_input_grad(dy, x_shape, amounts):
 def take2d_forward(x, rows, columns):
     """y[:, p, q] = x[:, rows[p], columns[q]]"""
     y = xp.empty((x.shape[0], len(rows), len(columns)), x.dtype)
-    launch_pixels(_take, len(y), y.shape[1:], y.reshape(-1), flat(x), on_device(rows), on_device(columns), x.shape[1:])
+    launch_pixels(_take, len(y), y.shape[1:], y.reshape(-1), flat(x), constant(rows), constant(columns), x.shape[1:])
     return y
 
 
@@ -72,10 +73,10 @@ def takers(sources, size):
 
     It makes a scatter of sums a gather, whose order of summation is fixed.
     """
-    sources = np.asarray(sources)  # made on the host, a few hundred numbers
+    sources = to_numpy(sources)  # a few hundred numbers
     order = np.argsort(sources, kind="stable").astype(np.int64)
     begins = np.searchsorted(sources[order], np.arange(size + 1)).astype(np.int64)
-    return on_device(order), on_device(begins)
+    return constant(order), constant(begins)
 
 
 def _shifted(x, y, top, left, value):

@@ -2,7 +2,7 @@
 
 The simulator starts a Python thread for each, lets all run at once and polls which of them wait at a barrier: with one
 interpreter lock a barrier of 32 threads takes tens of milliseconds. With greenlets (part of the `test` extra) they take
-turns, each until it ends or reaches a barrier: a thousand times faster, and in the same order every time.
+turns, each until it ends or reaches a barrier: some hundred times faster, and in the same order every time.
 """
 
 from types import SimpleNamespace
