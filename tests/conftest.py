@@ -1,23 +1,55 @@
 """Fixtures shared by all tests."""
+# ruff: noqa: E402  (the simulator must be chosen before the first import of numba)
 
+import math
 import os
+from importlib.util import find_spec
 from pathlib import Path
+
+# Before anything imports numba: where there is no GPU, the kernels of the cuda backend run in numba-cuda's simulator.
+GPU = find_spec("cupy") is not None and Path("/dev/nvidiactl").exists()
+if not GPU:
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 
 import hypothesis
 import numpy as np
 import pytest
 
 import minicnn
+from minicnn import backends
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60, database=None)
 hypothesis.settings.load_profile("repeatable")
 
 
-@pytest.fixture(params=["reference", "cpu"])
-def backend(request):
-    """Runs the test once on each backend."""
+SIMULATED_THREADS = 3000  # that a test may start in the simulator, which takes about a second; larger ones need a GPU
+
+
+@pytest.fixture(params=["reference", "cpu", "cuda"])
+def backend(request, monkeypatch):
+    """Runs the test once on each backend; cuda without a GPU in numba-cuda's simulator, where the case is small."""
+    reason = backends.why_missing(request.param)
+    if reason:
+        pytest.skip(reason)
+    if request.param == "cuda" and not GPU:
+        _limit_threads(monkeypatch)
     with minicnn.backend(request.param):
         yield request.param
+
+
+def _limit_threads(monkeypatch):
+    from minicnn.backends.cuda import launch
+
+    simulate, started = launch._simulate, 0
+
+    def counted(kernel, grid, block, args, shared):
+        nonlocal started
+        started += math.prod(grid) * math.prod(block)
+        if started > SIMULATED_THREADS:
+            pytest.skip("too large for the simulator: needs a GPU")
+        simulate(kernel, grid, block, args, shared)
+
+    monkeypatch.setattr(launch, "_simulate", counted)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     linear_weight_grad(dy, x) -> dweight
 
     max_pool2d_forward(x, kernel, stride, padding, dilation, out_size) -> (y, indices of any int dtype)
-    max_pool2d_input_grad(dy, indices, x_shape) -> dx
+    max_pool2d_input_grad(dy, indices, x_shape, window) -> dx      window: (kernel, stride, padding, dilation)
     avg_pool2d_forward(x, kernel, stride, padding, out_size, count_include_pad, divisor) -> y
     avg_pool2d_input_grad(dy, x_shape, kernel, stride, padding, count_include_pad, divisor) -> dx
     adaptive_avg_pool2d_forward(x, out_size) -> y
@@ -71,6 +71,8 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     sgd_step, adam_step, rmsprop_step: see optim.py of the reference; lists of arrays, changed in place
 """
 
+import os
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -91,10 +93,17 @@ def load(name: str) -> ModuleType:
 
 
 def module_of(array: Any) -> ModuleType | None:
-    """The backend that computes with this array: by its type, then by the setting. None: not an array of ours."""
+    """The backend that computes with this array: by its type, then by the setting. None: not an array of ours.
+
+    CuPy arrays are the cuda backend's whatever the setting. With the setting "cuda" NumPy arrays are moved to the GPU
+    and back in every call: right, but slow; `Module.to("cuda")` and a loader for the GPU move them once.
+    """
     if isinstance(array, np.ndarray):
         name = backend_choice.get()
+        name = "cuda.host" if name == "cuda" else name
         return _loaded.get(name) or load(name)
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return _loaded.get("cuda") or load("cuda")
     return None
 
 
@@ -106,10 +115,33 @@ def available_backends() -> tuple[str, ...]:
 def why_missing(name: str) -> str | None:
     """None if the backend can be used, else one sentence that says what to install."""
     if name == "cuda":
-        return "the cuda backend is not part of this version of minicnn"
+        return _why_no_cuda()
     if name == "cpu" and find_spec("numba") is None:
         return "the cpu backend needs Numba: pip install numba"
     return None
+
+
+def simulates_cuda() -> bool:
+    """Whether the environment asks for numba-cuda's simulator (set NUMBA_ENABLE_CUDASIM=1 before numba is imported)."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+
+@cache
+def _why_no_cuda() -> str | None:
+    """Looks for the packages, then for a GPU: only when somebody asks for it."""
+    wanted = ("numba_cuda",) if simulates_cuda() else ("numba_cuda", "cupy")
+    if any(find_spec(package) is None for package in wanted):
+        return (
+            "the cuda backend needs numba-cuda and CuPy: pip install 'minicnn[cuda13]', "
+            "or 'minicnn[cuda12]' where the NVIDIA driver is older than 580"
+        )
+    if simulates_cuda():
+        return None
+    try:
+        count = import_module("cupy").cuda.runtime.getDeviceCount()
+    except Exception as problem:  # CuPy has its own kinds, and may not even load
+        return f"the cuda backend needs an NVIDIA GPU and its driver: {' '.join(str(problem).split())[:200]}"
+    return None if count else "the cuda backend needs an NVIDIA GPU, and this machine has none"
 
 
 def set_backend(name: str) -> None:

@@ -12,7 +12,12 @@ from .options import add_json
 from .output import print_json
 
 NEEDED = ("numpy", "numba", "llvmlite", "pillow", "tqdm", "safetensors")
-EXTRAS = {"matplotlib": "pictures: pip install 'minicnn[plots]'", "torch": "comparisons: pip install 'minicnn[test]'"}
+EXTRAS = {
+    "matplotlib": "pictures: pip install 'minicnn[plots]'",
+    "torch": "comparisons: pip install 'minicnn[test]'",
+    "numba-cuda": "kernels for a GPU: pip install 'minicnn[cuda13]'",
+    "cupy-cuda13x": "arrays on a GPU: pip install 'minicnn[cuda13]', or cuda12 where the driver is older than 580",
+}
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512bw", "neon", "asimd", "sve")
 
 

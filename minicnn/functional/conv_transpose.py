@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.places import c_order
 from . import check, door
 from .check import Size
 from .conv import Pair, check_filters, output_size
@@ -98,7 +99,7 @@ def conv_transpose2d_backward(
     dx = dweight = None
     if needs[0]:
         whole = backend.conv2d_forward(dy4, weight, None, *_conv_settings(ctx))
-        dx = np.ascontiguousarray(whole[:, :, : x.shape[-2], : x.shape[-1]]).reshape(x.shape)
+        dx = c_order(whole[:, :, : x.shape[-2], : x.shape[-1]]).reshape(x.shape)
     if needs[1]:
         reached, settings = _reached(dy4, images, ctx)
         dweight = backend.conv2d_weight_grad(images, reached, weight.shape, *settings)

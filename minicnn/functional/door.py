@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import module_of
+from ..backends.places import is_array
 from ..backends.settings import keeps_contexts
 
 Array = np.ndarray
@@ -122,7 +123,7 @@ def leave_backward(operation: str, ctx: Any, dy: Any, gradients: Any) -> Any:
 
 def describe(value: Any) -> str:
     """What came, in a few words, for an error message."""
-    if isinstance(value, (np.ndarray, np.generic)):
+    if is_array(value) or isinstance(value, np.generic):
         return f"{type(value).__name__} of {value.dtype}, shape {short(value.shape)}"
     return "None" if value is None else type(value).__name__
 

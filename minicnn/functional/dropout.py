@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.places import c_order, copy_of
 from ..random import generator
 from . import check, door
 
@@ -41,7 +42,7 @@ def dropout(
         raise TypeError(f"dropout: rng must be a numpy.random.Generator or None, got {door.describe(rng)}")
     inputs = {"x": x, "p": p, "training": training, "rng": rng}
     if p == 0.0 or not training:
-        return door.leave("dropout", inputs, np.asarray(x, order="C"), DropoutContext(x, None, 1.0))
+        return door.leave("dropout", inputs, c_order(x), DropoutContext(x, None, 1.0))
     keep = (rng or generator()).random(x.shape, dtype=np.float32) >= p
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
     y = backend.dropout_forward(x, keep, scale)
@@ -52,5 +53,5 @@ def dropout_backward(dy: Array, ctx: DropoutContext) -> Array:
     """dx = dy / (1 − p) where x was kept, else 0."""
     door.check_context("dropout", ctx, DropoutContext)
     backend = door.enter_backward("dropout", ctx, DropoutContext, dy, ctx.x.shape, like=ctx.x)
-    dx = np.array(dy, order="C") if ctx.keep is None else backend.dropout_forward(dy, ctx.keep, ctx.scale)
+    dx = copy_of(dy) if ctx.keep is None else backend.dropout_forward(dy, ctx.keep, ctx.scale)
     return door.leave_backward("dropout", ctx, dy, dx)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends.places import c_order, is_array, library
 from . import check, door
 
 Array = np.ndarray
@@ -258,7 +259,7 @@ def _loss_shape(logits: Array, reduction: str) -> tuple[int, ...]:
 
 def _targets(operation: str, logits: Array, target: Any, ignore_index: int) -> Array:
     """Class probabilities as (N, C, L), class indices as int64 (N, L)."""
-    floating = isinstance(target, (np.ndarray, np.generic)) and target.dtype.kind == "f"
+    floating = (is_array(target) or isinstance(target, np.generic)) and target.dtype.kind == "f"
     if not floating or target.shape == _loss_shape(logits, "none"):
         return _class_indices(operation, logits, target, ignore_index)
     if target.dtype != logits.dtype:
@@ -273,58 +274,78 @@ def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int
     """int64 (N, L), every index a class or `ignore_index`. The kernels rely on it, so a backward checks again."""
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         target = np.asarray(target)
-    if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
+    if not is_array(target) or target.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target must be an array of integer class indices, got {door.describe(target)}")
     check.shape(operation, "target", target, _loss_shape(logits, "none"), "one class index a position")
     N, C, L = (1, *logits.shape, 1) if logits.ndim == 1 else (*logits.shape[:2], math.prod(logits.shape[2:]))
-    if target.size and not (np.minimum.reduce(target, None) >= 0 and np.maximum.reduce(target, None) < C):
+    if target.size and not (_least(target) >= 0 and _largest(target) < C):
         wrong = (target != ignore_index) & ((target < 0) | (target >= C))
         if wrong.any():
             raise IndexError(
                 f"{operation}: target must be a class, 0 to {C - 1}, or ignore_index {ignore_index}; "
-                f"got {target[wrong].flat[0]}"
+                f"got {target[wrong][0]}"
             )
     positions = target.reshape(N, L)
     return positions if positions.dtype == np.int64 else positions.astype(np.int64)
 
 
+def _least(target: Array) -> Any:
+    return np.minimum.reduce(target, None) if isinstance(target, np.ndarray) else int(target.min())
+
+
+def _largest(target: Array) -> Any:
+    return np.maximum.reduce(target, None) if isinstance(target, np.ndarray) else int(target.max())
+
+
 def _total(values: Array) -> float:
     """The sum, in float64 at least, so that its rounding does not grow with the number of values."""
     with np.errstate(invalid="ignore", over="ignore"):
+        if not isinstance(values, np.ndarray):
+            return values.sum(dtype=np.float64)  # stays on the GPU
         return np.add.reduce(values, None, np.float64 if values.itemsize <= 8 else values.dtype)
 
 
 def _reduced(losses: Array, reduction: str, divisor: Any, shape: tuple[int, ...]) -> Any:
     """The loss as its reduction wants it: an array of `shape` for "none", else a scalar of the dtype of losses."""
     if reduction == "none":
-        return np.ascontiguousarray(losses).reshape(shape)
+        return c_order(losses).reshape(shape)
     total = _total(losses)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        if not isinstance(losses, np.ndarray):
+            return (total if reduction == "sum" else total / divisor).astype(losses.dtype)
         return losses.dtype.type(total if reduction == "sum" else total / np.float64(divisor))
 
 
 def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
     """dy as an array: a number, NumPy scalar or 0-d array becomes a 0-d array of the dtype of the loss."""
-    if isinstance(dy, np.ndarray) and (dy.ndim > 0 or reduction == "none"):
+    if is_array(dy) and (dy.ndim > 0 or reduction == "none" or not isinstance(dy, np.ndarray)):
         return dy
     if isinstance(dy, np.ndarray):
         dy = dy[()]
     if reduction == "none" and not isinstance(dy, np.floating):
         return dy
     with np.errstate(over="ignore"):
-        return np.asarray(check.real(f"{operation}_backward", "dy", dy), like.dtype)
+        number = check.real(f"{operation}_backward", "dy", dy)
+        return (
+            np.asarray(number, like.dtype)
+            if isinstance(like, np.ndarray)
+            else library(like).full((), number, like.dtype)
+        )
 
 
 def _scale(dy: Array, reduction: str, divisor: Any, logits: Array) -> Array:
     """The gradient of each unreduced loss, (N, L)."""
     N, _, L = _planes(logits).shape
     scale = _per_value(dy, reduction, logits, divisor)
-    return np.full((N, L), scale, logits.dtype) if scale.ndim == 0 else scale.reshape(N, L)
+    return library(logits).full((N, L), scale, logits.dtype) if scale.ndim == 0 else scale.reshape(N, L)
 
 
 def _per_value(dy: Array, reduction: str, x: Array, divisor: Any = None) -> Array:
     """dy of one unreduced loss: 0-d for "mean", where it is divided by the divisor (all values), and for "sum"."""
     if reduction != "mean":
         return dy
+    divisor = x.size if divisor is None else divisor
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(dy / np.asarray(x.size if divisor is None else divisor, np.float64), x.dtype)
+        if not isinstance(x, np.ndarray):
+            return (dy / divisor).astype(x.dtype)
+        return np.asarray(dy / np.asarray(divisor, np.float64), x.dtype)

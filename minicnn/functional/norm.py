@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.places import writable
 from . import check, door
 
 Array = np.ndarray
@@ -147,7 +148,7 @@ def _check_batch_norm(x, running_mean, running_var, weight, bias, training, mome
     for name in ("running_mean", "running_var"):
         if arrays[name] is None and not (training and running_mean is running_var):
             raise ValueError(f"batch_norm: {name} must be an array (both may be None when training), got None")
-        if training and arrays[name] is not None and not arrays[name].flags.writeable:
+        if training and arrays[name] is not None and not writable(arrays[name]):
             raise ValueError(f"batch_norm: {name} must be writable when training, got a read-only array")
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"batch_norm: momentum must be 0 to 1, got {momentum}")

@@ -18,6 +18,7 @@ class MaxPool2dContext(NamedTuple):
     like: Array  # empty, of the dtype of x: dy is checked against it, and x itself can be freed
     x_shape: tuple[int, ...]
     places: Array  # where each maximum came from, flat over H·W: dy goes there. Of the shape of y and any integer dtype
+    window: tuple[Pair, Pair, Pair, Pair]  # kernel, stride, padding, dilation: which windows may reach a pixel
 
     @property
     def indices(self) -> Array:
@@ -78,16 +79,17 @@ def max_pool2d(
         y, indices = y[0], indices[0]
     inputs = {"x": x, "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     return door.leave(
-        "max_pool2d", inputs | {"ceil_mode": ceil_mode}, y, MaxPool2dContext(empty_like(x), x.shape, indices)
-    )
+        "max_pool2d", inputs | {"ceil_mode": ceil_mode}, y,
+        MaxPool2dContext(empty_like(x), x.shape, indices, (kernel, stride, padding, dilation)),
+    )  # fmt: skip
 
 
 def max_pool2d_backward(dy: Array, ctx: MaxPool2dContext) -> Array:
     """dx: each dy is added to the pixel that was the maximum of its window."""
     door.check_context("max_pool2d", ctx, MaxPool2dContext)
-    like, x_shape, places = ctx
+    like, x_shape, places, window = ctx
     backend = door.enter_backward("max_pool2d", ctx, MaxPool2dContext, dy, places.shape, like=like)
-    dx = backend.max_pool2d_input_grad(_batch(dy), _batch(places), _batch_shape(x_shape))
+    dx = backend.max_pool2d_input_grad(_batch(dy), _batch(places), _batch_shape(x_shape), window)
     return door.leave_backward("max_pool2d", ctx, dy, dx.reshape(x_shape))
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.places import c_order, copy_of, library
 from . import check, door
 
 Array = np.ndarray
@@ -45,7 +46,7 @@ def flatten(x: Array, start_axis: int = 1) -> tuple[Array, FlattenContext | None
     door.enter("flatten", x=x)
     start = check.axis("flatten", "start_axis", start_axis, max(1, x.ndim))
     tail = math.prod(x.shape[start:])
-    y = np.ascontiguousarray(x).reshape(*x.shape[:start], tail)
+    y = c_order(x).reshape(*x.shape[:start], tail)
     return door.leave("flatten", {"x": x, "start_axis": start}, y, FlattenContext(empty_like(x), x.shape, y.shape))
 
 
@@ -53,7 +54,7 @@ def flatten_backward(dy: Array, ctx: FlattenContext) -> Array:
     """dx = dy in the shape of x."""
     door.check_context("flatten", ctx, FlattenContext)
     door.enter_backward("flatten", ctx, FlattenContext, dy, ctx.y_shape, like=ctx.like)
-    dx = np.array(dy, order="C", subok=False).reshape(ctx.x_shape)
+    dx = copy_of(dy).reshape(ctx.x_shape)
     return door.leave_backward("flatten", ctx, dy, dx)
 
 
@@ -151,7 +152,7 @@ def concat_backward(dy: Array, ctx: ConcatContext) -> tuple[Array, ...]:
 
 def empty_like(x: Array) -> Array:
     """An array without elements that stands in a context for the dtype of x."""
-    return np.empty_like(x, shape=0, subok=False)
+    return library(x).empty(0, x.dtype)
 
 
 def _planes(x: Array) -> Array:

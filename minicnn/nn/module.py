@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backends
+from ..backends.places import moved, to_numpy
 from ..backends.settings import keeps_contexts
 from ..functional import check, door
 from .contexts import Kept, Run, backward_run, forward_run
@@ -297,9 +298,19 @@ class Module:
         """Move parameters and buffers to where this backend computes; returns self.
 
         "reference" and "cpu" share NumPy arrays: between them nothing moves, and `minicnn.set_backend` chooses.
+        "cuda" takes them to the GPU, gradients too, as CuPy arrays; integer buffers, which only count, stay. An
+        optimiser made before keeps its state where it was: move first.
         `ValueError` for another name, `RuntimeError` with what to install for a backend that cannot be used here.
         """
         backends.usable(backend)
+        for parameter in self.parameters():
+            grad = parameter.grad
+            parameter.data = moved(parameter.data, backend)
+            parameter.grad = None if grad is None else moved(grad, backend)
+        for module in self.modules():
+            for name, array in module._buffers.items():
+                if array is not None and array.dtype.kind == "f":
+                    module._buffers[name] = moved(array, backend)
         return self
 
     def astype(self, dtype: Any) -> "Module":
@@ -327,7 +338,7 @@ class Module:
         >>> list(nn.BatchNorm2d(2).state_dict())
         ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
         """
-        return {name: np.array(array, order="C") for name, array in entries(self).items()}
+        return {name: np.array(to_numpy(array), order="C") for name, array in entries(self).items()}
 
     def load_state_dict(self, state: Any, strict: bool = True) -> Differences:
         """Take parameters and buffers over from a state dict, or from a file that `minicnn.load` reads.

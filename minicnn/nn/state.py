@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends.places import beside, is_array, to_numpy, writable
 from ..functional.door import describe, short
 from .parameter import Parameter
 
@@ -61,7 +62,8 @@ def _put(module: Any, name: str, array: Array) -> None:
         module = module._modules[step]
     is_parameter = last in module._parameters
     old = module._parameters[last].data if is_parameter else module._buffers[last]
-    if old.flags.writeable:
+    array = beside(array, old)
+    if writable(old):
         old[...] = array
     elif is_parameter:
         module._parameters[last].data = array
@@ -86,12 +88,16 @@ def _read(source: Any) -> Mapping:
 def _as_array(name: str, value: Any) -> Array:
     """A real array, or a list of numbers as one."""
     try:
-        array = np.asarray(value.data if isinstance(value, Parameter) else value)
+        array = np.asarray(_in_memory(value.data if isinstance(value, Parameter) else value))
     except ValueError:  # lists of unequal lengths
         array = np.asarray(None)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"load_state_dict: {short(name)} must be an array of numbers, got {describe(value)}")
     return array
+
+
+def _in_memory(value: Any) -> Any:
+    return to_numpy(value) if is_array(value) else value
 
 
 def _listed(what: str, names: Iterable[str]) -> str:

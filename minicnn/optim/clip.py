@@ -52,5 +52,5 @@ def clip_grad_norm_(
 def _norm(grads: list[np.ndarray], order: float) -> float:
     """The norm of all elements, summed in float64."""
     if order == np.inf:
-        return float(np.max([np.abs(grad).max(initial=0.0) for grad in grads], initial=0.0))
+        return float(np.max([float(np.abs(grad).max()) for grad in grads if grad.size], initial=0.0))
     return float(sum(np.sum(np.abs(grad, dtype=np.float64) ** order) for grad in grads) ** (1 / order))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import module_of
+from ..backends.places import beside, is_array, library, to_numpy, writable
 from ..functional import check
 from ..functional.door import describe, short
 from ..nn import Parameter
@@ -75,7 +76,7 @@ class Optimizer:
         for group in self.param_groups:
             self._check(group)
             for parameter in group["params"]:
-                if parameter.grad is not None and not parameter.data.flags.writeable:
+                if parameter.grad is not None and not writable(parameter.data):
                     shape = short(parameter.data.shape)
                     raise ValueError(f"{self._name}: parameters must be writable, got a read-only one of shape {shape}")
         for group in self.param_groups:
@@ -142,7 +143,7 @@ class Optimizer:
         for parameter in parameters:
             entry = self.state.setdefault(parameter, {})
             if name not in entry:
-                entry[name] = np.zeros(parameter.data.shape, parameter.data.dtype)
+                entry[name] = library(parameter.data).zeros(parameter.data.shape, parameter.data.dtype)
             arrays.append(entry[name])
         return arrays
 
@@ -176,17 +177,17 @@ def at_least_0(name: str, group: dict[str, Any], *settings: str) -> None:
 
 
 def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return to_numpy(value.copy()) if is_array(value) else value
 
 
 def _fitting(who: str, name: str, value: Any, parameter: Parameter) -> Any:
     """A saved value as this parameter needs it: the number of steps, or a copy as an array like its data."""
     if name == "step":
         return int(value)
-    array = np.asarray(value)
+    array = np.asarray(to_numpy(value) if is_array(value) else value)
     if array.shape != parameter.data.shape:
         raise ValueError(
             f"{who}: {short(name)} must have the shape {short(parameter.data.shape)} of its parameter, "
             f"got {short(array.shape)}"
         )
-    return array.astype(parameter.data.dtype, order="C")
+    return beside(array.astype(parameter.data.dtype, order="C"), parameter.data)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..backends.places import is_array, to_numpy
 from ..backends.settings import no_grad
 from ..optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
+from .batches import batches_for
 from .callbacks import Callback
 from .history import History
 
@@ -76,7 +78,7 @@ class Trainer:
         """
         total = _Total(self.criterion)
         with _mode(self.model, train=False), no_grad():
-            for x, target in loader:
+            for x, target in batches_for(self.model, loader):
                 y = self.model(x)
                 total.add(self.criterion(y, target), y, target)
         return total.means("evaluate")
@@ -88,7 +90,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch_begin(self, len(self.history), batches)
         total, rate = _Total(self.criterion), math.nan
-        for x, target in train_loader:
+        for x, target in batches_for(self.model, train_loader):
             rate = self.optimizer.param_groups[0]["lr"]
             y, loss = self._step(x, target)
             total.add(loss, y, target)
@@ -191,7 +193,7 @@ class _Total:
     def add(self, loss: Any, y: Array, target: Array) -> None:
         self.images += len(y)
         self.loss += float(loss) * len(y) if self.mean_of_batch else float(loss)
-        found = correct(y, target)
+        found = correct(to_numpy(y), to_numpy(target) if is_array(target) else target)
         if found is not None:
             self.first, self.five, self.counted = self.first + found[0], self.five + found[1], self.counted + found[2]
 

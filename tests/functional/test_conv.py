@@ -1,6 +1,7 @@
 """conv2d: torch, exact integers and adjoints as truth; what it promises about memory; what it refuses."""
 
 import checks
+import numba
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,16 @@ from minicnn.backends.reference.im2col import col2im, im2col, output_size
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("dtype", DTYPES)
-@each(CONVOLUTIONS + BENCHMARK_CONVOLUTIONS)
+@each(CONVOLUTIONS)
 def test_torch_agrees(backend, case, dtype):
+    checks.conv2d(**settings_of(case), dtype=np.dtype(dtype).type)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@each(BENCHMARK_CONVOLUTIONS)
+def test_torch_agrees_on_layers_of_networks(backend, case, dtype):
+    if backend == "cuda" and numba.config.ENABLE_CUDASIM:
+        pytest.skip("needs a GPU: millions of multiplications take minutes in the simulator")
     checks.conv2d(**settings_of(case), dtype=np.dtype(dtype).type)
 
 

@@ -2,12 +2,14 @@
 
 import threading
 
+import numba
 import numpy as np
 import pytest
 
 import minicnn
 from minicnn import functional as F
 from minicnn import models, nn
+from minicnn.backends import module_of
 
 OF_LARGEST = 1e-4  # the documented bound
 
@@ -241,15 +243,15 @@ def test_plan_and_profile_as_text(backend, rng):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_prepared_convolution(backend, rng, groups, stride, relu, residual, dtype):
     """Against conv2d, then the sum, then the ReLU; sizes that fill no tile, no panel and no group of filters."""
-    from minicnn.backends import load
-
+    if backend == "cuda" and numba.config.ENABLE_CUDASIM:
+        pytest.skip("needs a GPU: millions of multiplications take minutes in the simulator; tests/cuda has small ones")
     x = rng.standard_normal((3, 16, 17, 19)).astype(dtype)
     weight, bias = rng.standard_normal((48, 16 // groups, 3, 3)).astype(dtype), rng.standard_normal(48).astype(dtype)
     y = F.conv2d(x, weight, bias, stride, 1, 1, groups)[0]
     other = rng.standard_normal(y.shape).astype(dtype) if residual else None
     truth = y + other if residual else y
     truth = np.maximum(truth, 0) if relu else truth
-    prepare = load(minicnn.get_backend()).prepare_conv2d
+    prepare = module_of(x).prepare_conv2d
     run = prepare(weight, bias, (stride, stride), (1, 1, 1, 1), (1, 1), groups, relu)
     for _ in range(2):
         result = run(x, other, lambda shape: np.full(shape, np.nan, dtype))

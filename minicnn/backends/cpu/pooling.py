@@ -177,7 +177,7 @@ def _keep_larger_every(line, shift, stride, first, last, number, best, tap):
         tap[o] = code if better else number
 
 
-def max_pool2d_input_grad(dy, indices, x_shape):
+def max_pool2d_input_grad(dy, indices, x_shape, window):
     # forward: y[n, c, p] = x[n, c, indices[n, c, p]], so each dy goes to that pixel; index −1: there was none
     dx = empty(x_shape, dy.dtype)
     P, size = x_shape[0] * x_shape[1], x_shape[2] * x_shape[3]

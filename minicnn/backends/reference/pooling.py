@@ -20,7 +20,7 @@ def max_pool2d_forward(x, kernel, stride, padding, dilation, out_size):
     return y, indices
 
 
-def max_pool2d_input_grad(dy, indices, x_shape):
+def max_pool2d_input_grad(dy, indices, x_shape, window):
     # forward: y[n, c, p] = x[n, c, indices[n, c, p]], so each dy goes to that pixel; index −1: there was none
     N, C, H, W = x_shape
     dx = np.zeros(x_shape, dy.dtype)

@@ -1,0 +1,67 @@
+"""Convolution: chooses the algorithm and hands the arrays over as the kernels want them."""
+
+from ..settings import get_conv_algorithm
+from . import direct, implicit, implicit_grad
+from .arrays import canonical, zeros
+from .linear import add_channel_bias
+
+DIRECT, IM2COL = "direct", "im2col"
+MOST_BLOCKS = 65535  # of a grid along its third axis: groups times phases
+
+
+def choose(weight_shape, stride, groups):
+    """The algorithm for a layer: a rule on its shape alone, never a timing, so that results repeat.
+
+    Depthwise layers have no sums over channels that a block could share: the plain loops take them, and what would need
+    more blocks side by side than a grid has. There is no Winograd on the GPU: asked for, the exact product takes its
+    place.
+    """
+    asked = get_conv_algorithm()
+    depthwise = groups > 1 and weight_shape[1] == 1
+    too_many = groups * stride[0] * stride[1] > MOST_BLOCKS
+    return DIRECT if asked == DIRECT or too_many or (asked == "auto" and depthwise) else IM2COL
+
+
+def conv2d_forward(x, weight, bias, stride, padding, dilation, groups):
+    """x (N, C, H, W), weight (F, C/groups, kh, kw) to y (N, F, oh, ow)."""
+    x, weight = canonical(x), canonical(weight)
+    bias = None if bias is None else canonical(bias)
+    size = out_size(x.shape, weight.shape, stride, padding, dilation)
+    shape = (x.shape[0], weight.shape[0], *size)
+    if 0 in shape or weight.size == 0:
+        y = zeros(shape, x.dtype)
+        if bias is not None and y.size:
+            add_channel_bias(y, bias)
+        return y
+    algorithm = direct if choose(weight.shape, stride, groups) == DIRECT else implicit
+    return algorithm.forward(x, weight, bias, stride, padding, dilation, groups, size)
+
+
+def out_size(x_shape, weight_shape, stride, padding, dilation):
+    """(oh, ow)"""
+    top, bottom, left, right = padding
+    oh = (x_shape[2] + top + bottom - dilation[0] * (weight_shape[2] - 1) - 1) // stride[0] + 1
+    ow = (x_shape[3] + left + right - dilation[1] * (weight_shape[3] - 1) - 1) // stride[1] + 1
+    return oh, ow
+
+
+def conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
+    # forward: y = weight @ im2col(x), so dL/dx = col2im(weight.T @ dy)
+    dy, weight = canonical(dy), canonical(weight)
+    if 0 in x_shape or dy.size == 0 or weight.size == 0:
+        return zeros(x_shape, dy.dtype)
+    if choose(weight.shape, stride, groups) == DIRECT:
+        return direct.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
+    dx = implicit.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
+    # Whether a weight is infinite only the GPU knows, and asking it would wait for it: a pass over dx costs less.
+    direct.repair(dx, dy, weight, stride, padding, dilation, groups)
+    return dx
+
+
+def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
+    # forward: y = weight @ im2col(x), so dL/dweight = dy @ im2col(x).T, summed over the images
+    dy, x = canonical(dy), canonical(x)
+    if 0 in weight_shape or dy.size == 0 or x.size == 0:
+        return zeros(weight_shape, dy.dtype)
+    algorithm = direct if choose(weight_shape, stride, groups) == DIRECT else implicit_grad
+    return algorithm.weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)
