@@ -39,7 +39,8 @@ def gemm(a, b, out=None):
     lanes = VECTOR_BYTES // c.itemsize
     nr = min(NV * lanes, -(-N // lanes) * lanes)
     kc = KC if nr < N else max(KC, SMALL // nr)  # one panel: longer sums, fewer rounds
-    mc = min(MC, max(MR, -(-M // (4 * MR)) * MR))  # few rows: still work for several threads
+    row_blocks = max(4, -(-M // (2 * MC)) * 2)  # an even number of nearly one size: work for several threads
+    mc = -(-M // (row_blocks * MR)) * MR
     row = odd_lines(min(kc, K), lanes)
     packed_b = min(kc, K) * (-(-min(NC, N) // nr) * nr)
     launch(

@@ -104,11 +104,8 @@ def _filters_by_channel(weight, chosen, groups, out):
                     line[t] = weight[g * filters + f, c, chosen[t]]
 
 
-def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=False):
-    """y[n, f, place] = weight (groups, F, K) · columns(x) (+ bias[f]); place = (first row, first column, steps).
-
-    Where place is the whole of y: + residual, of the shape of y, and then the ReLU.
-    """
+def product(x, weight, bias, y, groups, taps, grid, place):
+    """y[n, f, place] = weight (groups, F, K) · columns(x) (+ bias[f]); place = (first row, first column, steps)."""
     (N, C, H, W), F = x.shape, y.shape[1]
     lanes = VECTOR_BYTES // x.itemsize
     nr = NV * lanes
@@ -129,8 +126,7 @@ def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=F
         x.reshape(-1),
         (C, H, W),
         weight,
-        *(np.empty(0, x.dtype) if array is None else array.reshape(-1) for array in (bias, residual)),
-        relu,
+        np.empty(0, x.dtype) if bias is None else bias,
         y.reshape(-1),
         y.shape[1:],
         (groups, C // groups, filters, pixels),
@@ -144,7 +140,7 @@ def product(x, weight, bias, y, groups, taps, grid, place, residual=None, relu=F
 
 
 @kernel(parallel=True)
-def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, taps_x, grid, place, plan, own, work):
+def _product(x, source, weight, bias, y, target, sizes, taps_y, taps_x, grid, place, plan, own, work):
     """Blocks of columns times blocks of filters; unless each task packs its own, the columns are packed first."""
     groups, channels, filters, pixels = sizes
     blocks, panels, row, held, rows, kc, nr = plan
@@ -177,34 +173,11 @@ def _product(x, source, weight, bias, residual, relu, y, target, sizes, taps_y, 
                                 x, source, g * channels, taps_y, taps_x, grid, k, k_count, q, end - q, work, at, row
                             )
                         _multiply(
-                            weight,
-                            (g * filters + f) * K + k,
-                            K,
-                            f_count,
-                            k_count,
-                            end - q,
-                            row,
-                            nr,
-                            work,
-                            at,
-                            sums,
-                            k > 0,
-                        )
+                            weight, (g * filters + f) * K + k, K, f_count, k_count, end - q, row, nr,
+                            work, at, sums, k > 0,
+                        )  # fmt: skip
                     for i in range(f_count):
-                        _finish(
-                            work,
-                            sums + i * row,
-                            bias,
-                            residual,
-                            relu,
-                            y,
-                            target,
-                            g * filters + f + i,
-                            q,
-                            end,
-                            grid,
-                            place,
-                        )
+                        _finish(work, sums + i * row, bias, y, target, g * filters + f + i, q, end, grid, place)
 
 
 @kernel
@@ -219,12 +192,11 @@ def _multiply(weight, weight_at, K, f_count, k_count, q_count, row, nr, work, co
 
 
 @kernel
-def _finish(sums, at, bias, residual, relu, y, target, f, q, end, grid, place):
-    """y[n, f, p] = [relu](sums + bias[f] [+ residual]) for the pixels q = (n, p) of a block."""
+def _finish(sums, at, bias, y, target, f, q, end, grid, place):
+    """y[n, f, p] = sums + bias[f] for the pixels q = (n, p) of a block."""
     F, H, W = target
     oh, ow = grid[:2]
     first_y, first_x, step_y, step_x = place
-    zero = y.dtype.type(0)
     if bias.size:
         value, line = bias[f], sums[at : at + end - q]
         for t in range(line.size):
@@ -239,12 +211,4 @@ def _finish(sums, at, bias, residual, relu, y, target, f, q, end, grid, place):
             run = min(end - q, ow - ox)
             to = ((n * F + f) * H + first_y + oy * step_y) * W + first_x + ox * step_x
         spread_run(y, to, step_x, run, sums, at, False)
-        if residual.size:
-            line, other = y[to : to + run], residual[to : to + run]
-            for t in range(run):
-                line[t] += other[t]
-        if relu:
-            line = y[to : to + run]
-            for t in range(run):
-                line[t] = zero if line[t] <= zero else line[t]
         q, at = q + run, at + run

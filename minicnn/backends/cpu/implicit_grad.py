@@ -93,17 +93,8 @@ def _weight_grad(dy, x, source, dweight, sizes, taps_y, taps_x, grid, plan, plac
                                 for i in range(k_blocks * f_blocks):
                                     _multiply(i, K, filters, q_count, at, plan, work, to, add)
                             else:
-                                _multiply(
-                                    task % (k_blocks * f_blocks),
-                                    K,
-                                    filters,
-                                    q_count,
-                                    b * block_size,
-                                    plan,
-                                    work,
-                                    to,
-                                    add,
-                                )
+                                at = b * block_size
+                                _multiply(task % (k_blocks * f_blocks), K, filters, q_count, at, plan, work, to, add)
                     else:
                         _finish(task * 16, K, g, filters, parts, sums, work, dweight)
 
