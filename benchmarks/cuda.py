@@ -17,7 +17,10 @@ import json
 import sys
 from pathlib import Path
 
-# Python looks for modules beside a script first, where this file's name would hide the package `cuda` of NVIDIA's.
+# Python looks for modules beside a script first, where this file's name hides NVIDIA's package `cuda`: to whoever asks
+# for that from another script here (torch does), it is not installed; this script looks elsewhere for it.
+if __name__ != "__main__":
+    raise ImportError("benchmarks/cuda.py is a program, not the package cuda", name="cuda")
 sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).resolve().parent]
 
 import minicnn.functional as F  # noqa: E402

@@ -13,6 +13,7 @@ SCRIPTS = {
     "conv_layers.py": ["--only", "1x1/2 256", "--batch", "1", "--rounds", "1"],
     "sgemm.py": ["--rounds", "1"],
     "cuda.py": ["--only", "gemm"],
+    "cuda_kernels.py": [],
 }
 
 
@@ -42,8 +43,8 @@ def test_no_benchmark_is_forgotten():
 def test_script(name):
     pytest.importorskip("torch", reason="the script compares with it")
     told = run(str(BENCHMARKS / name), *SCRIPTS[name])
-    needs_gpu = name == "cuda.py" and told.startswith("nothing is measured: ") and told.count("\n") == 1
-    assert "ratio" in told or needs_gpu
+    needs_gpu = name.startswith("cuda") and told.startswith("nothing is ") and told.count("\n") == 1
+    assert "ratio" in told or "registers" in told or needs_gpu
 
 
 def test_every_step_of_the_ladders_is_right():
