@@ -1,15 +1,10 @@
 """Fixtures shared by all tests."""
-# ruff: noqa: E402  (the simulator must be chosen before the first import of numba)
 
 import math
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
-# Before anything imports numba: where there is no GPU, the kernels of the cuda backend run in numba-cuda's simulator.
-GPU = find_spec("cupy") is not None and Path("/dev/nvidiactl").exists()
-if not GPU:
-    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+from gpu import GPU  # isort: skip  (first: it chooses the simulator before numba is imported)
 
 import hypothesis
 import numpy as np

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import GPU
+from gpu import GPU
 
 import minicnn
 from minicnn import nn, optim

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import GPU
+from gpu import GPU
 
 
 def in_a_process(code, **environment):
