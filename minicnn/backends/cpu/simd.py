@@ -134,6 +134,11 @@ class Vectors:
             with part, builder.if_then(builder.icmp_signed(">", count, index(0))):
                 self.masked_store(value, pointer, self.between(0, count))
 
+    def prefetch(self, pointer, to_write=False):
+        """Asks for a cache line, to be kept in L1; a place outside of the array does no harm."""
+        fetch = self.function("llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), I32, I32, I32])
+        self.builder.call(fetch, [pointer, *(ir.Constant(I32, value) for value in (int(to_write), 3, 1))])
+
     def between(self, first, last):
         """A mask of the lanes first ≤ lane < last."""
         wide = ir.VectorType(I32, self.lanes)
@@ -178,22 +183,18 @@ class _Tile(Vectors):
     def prefetch_tile(self, c, c_row, rows):
         """Asks for the lines of C while the products are made."""
         last = self.builder.sub(rows, index(1))
-        fetch = self.function("llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), I32, I32, I32])
-        options = [ir.Constant(I32, value) for value in (1, 3, 1)]  # to write, to keep in L1, data
         for i in range(MR):
             row = self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last)
             line = self.at(c, self.builder.mul(row, c_row))
             for j in range(NV):
-                self.builder.call(fetch, [self.at(line, j * self.lanes), *options])
+                self.prefetch(self.at(line, j * self.lanes), to_write=True)
 
     def prefetch_next_rows(self, a, a_row, a_step, step):
         """Asks, a line a step, for the next MR rows of A: too short a stream for the hardware to foresee."""
         builder = self.builder
-        fetch = self.function("llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), I32, I32, I32])
-        options = [ir.Constant(I32, value) for value in (0, 3, 1)]  # to read, to keep in L1, data
         row = builder.mul(builder.add(builder.and_(step, index(MR - 1)), index(MR)), a_row)
         column = builder.mul(builder.and_(step, index(-(64 // self.size))), a_step)
-        builder.call(fetch, [self.at(a, builder.add(row, column)), *options])
+        self.prefetch(self.at(a, builder.add(row, column)))
 
     def products(self, vectors, k, a, a_rows, a_row, a_step, b, b_step):
         """The loop over k; returns MR × vectors accumulators."""
