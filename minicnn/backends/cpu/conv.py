@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import direct, implicit, implicit_grad, winograd, winograd_grad
+from . import addressed, addressed_grad, direct, winograd, winograd_grad
 from .algorithms import DIRECT, WINOGRAD, choose
 from .arrays import canonical
 
@@ -25,7 +25,7 @@ def conv2d_forward(x, weight, bias, stride, padding, dilation, groups):
     algorithm = choose(weight.shape, stride, dilation, groups, x.dtype, _tiles(N, oh, ow))
     if algorithm == WINOGRAD:
         return winograd.forward(x, weight, bias, padding, (oh, ow))
-    exact = direct if algorithm == DIRECT else implicit
+    exact = direct if algorithm == DIRECT else addressed
     return exact.forward(x, weight, bias, stride, padding, dilation, groups, (oh, ow))
 
 
@@ -40,7 +40,7 @@ def conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     # im2col reads dy as zero outside, and 0·inf would be NaN where no output lies at all: the plain loops skip it
     with np.errstate(all="ignore"):
         finite = np.isfinite(weight.sum())
-    exact = direct if algorithm == DIRECT or not finite else implicit
+    exact = direct if algorithm == DIRECT or not finite else addressed
     return exact.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
 
 
@@ -52,5 +52,5 @@ def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     algorithm = choose(weight_shape, stride, dilation, groups, x.dtype, _tiles(dy.shape[0], *dy.shape[2:]))
     if algorithm == WINOGRAD:
         return winograd_grad.weight_grad(dy, x, weight_shape, padding)
-    exact = direct if algorithm == DIRECT else implicit_grad
+    exact = direct if algorithm == DIRECT else addressed_grad
     return exact.weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)

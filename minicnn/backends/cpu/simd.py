@@ -39,33 +39,33 @@ def tile_product(typingctx, k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at,
         a, b, c = (
             emit.start(context, *operand) for operand in ((kinds[1], a, a_at), (kinds[5], b, b_at), (kinds[8], c, c_at))
         )
-        function = _tile_function(builder.module, kinds[1].dtype)
+        function = tile_function(builder.module, kinds[1].dtype, StridedTile)
         builder.call(function, [k, a, a_row, a_step, b, b_step, c, c_row, rows, columns, accumulate])
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _tile_function(module, dtype):
+def tile_function(module, dtype, kind):
     """The microkernel as a function of its own: emitted once a module, called with pointers."""
-    name = f"minicnn_tile_{dtype}"
+    name = f"minicnn_{kind.__name__}_{dtype}"
     if name in module.globals:
         return module.globals[name]
     pointer = ir.PointerType()
-    kinds = [I64, pointer, I64, I64, pointer, I64, pointer, I64, I64, I64, ir.IntType(1)]
+    kinds = [I64, *kind.operand, pointer, I64, pointer, I64, I64, I64, ir.IntType(1)]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    k, a, a_row, a_step, b, b_step, c, c_row, rows, columns, accumulate = function.args
+    k, *a, b, b_step, c, c_row, rows, columns, accumulate = function.args
     builder = ir.IRBuilder(function.append_basic_block())
-    emit = _Tile(builder, dtype)
-    a_rows = emit.row_pointers(a, a_row, rows)
+    emit = kind(builder, dtype)
+    emit.begin(rows, *a)
     emit.prefetch_tile(c, c_row, rows)
-    for vectors in range(NV, 0, -1):  # the body with as many vectors as the columns need
+    for vectors in range(emit.nv, 0, -1):  # the body with as many vectors as the columns need
         body, narrower = builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", columns, index((vectors - 1) * emit.lanes)), body, narrower)
         builder.position_at_end(body)
-        tile = emit.products(vectors, k, a, a_rows, a_row, a_step, b, b_step)
+        tile = emit.products(vectors, k, b, b_step)
         emit.store_tile(tile, vectors, c, c_row, rows, columns, accumulate)
         builder.ret_void()
         builder.position_at_end(narrower)
@@ -168,50 +168,44 @@ def index(value):
     return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
-class _Tile(Vectors):
-    """The microkernel for a fixed number of vectors a row."""
+class Tile(Vectors):
+    """The microkernel for a fixed number of vectors a row. How A is read is the matter of the classes below it.
 
-    def row_pointers(self, a, a_row, rows):
+    They have `operand`, the types of the arguments that describe A; `begin(rows, *operand)`, once before the loop over
+    k; and `a_values(step)`, the addresses of the mr values of one step.
+    """
+
+    mr, nv = MR, NV
+    operand: tuple = ()
+
+    def row_numbers(self, rows):
         """Rows past the last are read as the last one, and their products never stored."""
         last = self.builder.sub(rows, index(1))
-        pointers = []
-        for i in range(MR):
-            row = self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last)
-            pointers.append(self.at(a, self.builder.mul(row, a_row)))
-        return pointers
+        return [
+            self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last) for i in range(self.mr)
+        ]
 
     def prefetch_tile(self, c, c_row, rows):
         """Asks for the lines of C while the products are made."""
-        last = self.builder.sub(rows, index(1))
-        for i in range(MR):
-            row = self.builder.select(self.builder.icmp_signed("<", index(i), last), index(i), last)
+        for row in self.row_numbers(rows):
             line = self.at(c, self.builder.mul(row, c_row))
-            for j in range(NV):
+            for j in range(self.nv):
                 self.prefetch(self.at(line, j * self.lanes), to_write=True)
 
-    def prefetch_next_rows(self, a, a_row, a_step, step):
-        """Asks, a line a step, for the next MR rows of A: too short a stream for the hardware to foresee."""
-        builder = self.builder
-        row = builder.mul(builder.add(builder.and_(step, index(MR - 1)), index(MR)), a_row)
-        column = builder.mul(builder.and_(step, index(-(64 // self.size))), a_step)
-        self.prefetch(self.at(a, builder.add(row, column)))
-
-    def products(self, vectors, k, a, a_rows, a_row, a_step, b, b_step):
-        """The loop over k; returns MR × vectors accumulators."""
+    def products(self, vectors, k, b, b_step):
+        """The loop over k; returns mr × vectors accumulators."""
         builder = self.builder
         entry, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", k, index(0)), loop, after)
         builder.position_at_end(loop)
         step = builder.phi(I64)
         step.add_incoming(index(0), entry)
-        tile = [builder.phi(self.vector) for _ in range(MR * vectors)]
+        tile = [builder.phi(self.vector) for _ in range(self.mr * vectors)]
         b_row = self.at(b, builder.mul(step, b_step))
         b_vectors = [self.load(self.at(b_row, j * self.lanes)) for j in range(vectors)]
-        a_offset = builder.mul(step, a_step)
-        self.prefetch_next_rows(a, a_row, a_step, step)
         updated = []
-        for i in range(MR):
-            value = self.splat(builder.load(self.at(a_rows[i], a_offset), typ=self.scalar))
+        for i, place in enumerate(self.a_values(step)):
+            value = self.splat(builder.load(place, typ=self.scalar))
             for vector, accumulator in zip(b_vectors, tile[i * vectors :]):
                 updated.append(self.multiply_add(value, vector, accumulator))
         following = builder.add(step, index(1))
@@ -243,7 +237,7 @@ class _Tile(Vectors):
     def _store_rows(self, tile, vectors, c, c_row, rows, accumulate, mask):
         """The rows of a tile; mask: of the last vector, None if it is whole."""
         builder = self.builder
-        for i in range(MR):
+        for i in range(self.mr):
             with builder.if_then(builder.icmp_signed("<", index(i), rows)):
                 row = self.at(c, builder.mul(c_row, index(i)))
                 places = [self.at(row, j * self.lanes) for j in range(vectors)]
@@ -256,6 +250,28 @@ class _Tile(Vectors):
                     with overwrite:
                         for place, value, some in zip(places, tile[i * vectors :], masks):
                             self.store(value, place, some)
+
+
+class StridedTile(Tile):
+    """A in memory at fixed steps: operand (a, a_row, a_step)."""
+
+    operand = (ir.PointerType(), I64, I64)
+
+    def begin(self, rows, a, a_row, a_step):
+        self.a, self.a_row, self.a_step = a, a_row, a_step
+        self.rows = [self.at(a, self.builder.mul(row, a_row)) for row in self.row_numbers(rows)]
+
+    def a_values(self, step):
+        self._prefetch_next_rows(step)
+        offset = self.builder.mul(step, self.a_step)
+        return [self.at(row, offset) for row in self.rows]
+
+    def _prefetch_next_rows(self, step):
+        """Asks, a line a step, for the next MR rows of A: too short a stream for the hardware to foresee."""
+        builder = self.builder
+        row = builder.mul(builder.add(builder.and_(step, index(MR - 1)), index(MR)), self.a_row)
+        column = builder.mul(builder.and_(step, index(-(64 // self.size))), self.a_step)
+        self.prefetch(self.at(self.a, builder.add(row, column)))
 
 
 def _tile_product_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):

@@ -1,0 +1,106 @@
+"""Convolution as a product whose left operand is addressed, not stored (addressed_plan.py): filters in the lanes.
+
+    forward   y[n]ᵀ  (P, F) = columns(x[n])ᵀ (P, K) · weightᵀ (K, F)         K = (C, kh, kw), P = (oh, ow)
+    dx        dx[n]ᵀ (P, C) = columns(dy[n])ᵀ (P, K) · weight (K, C)         K = (F, taps), a phase of the stride
+
+Nothing here loads Numba as long as the machine code is in the cache: training and inference run the same kernel.
+"""
+
+import numpy as np
+
+from ..settings import get_num_threads
+from .addressed_plan import backward_taps, forward_taps, plan
+from .memory import empty
+from .native import Kernel
+from .processor import ADDRESSED_NV, VECTOR_BYTES
+from .scratch import odd_lines, scratch
+
+SUMS = 96 << 10  # sums a task, beside the copy and a stream of filters in a core's L2
+LEAST, MOST = 128, 1024  # pixels a task
+TASKS = 2  # a thread, at least
+DEPTH = 256  # products between two stores of a sum: a panel of filters stays in L1
+FORWARD, BACKWARD, PACKED = 0, 1, 2  # how the filters come
+
+_convolve = Kernel("addressed_kernels", "convolve")
+
+
+def forward(x, weight, bias, stride, padding, dilation, groups, out_size):
+    """y = weight · columns(x) + bias"""
+    y = empty((x.shape[0], weight.shape[0], *out_size), x.dtype)
+    phases = forward_taps(weight.shape[2:], padding, dilation)
+    convolve(x, weight.reshape(-1), FORWARD, y, groups, phases, (*out_size, *stride), bias)
+    return y
+
+
+def input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
+    # forward: y = weight @ columns(x), so dL/dx = col2im(weight.T @ dy): a convolution of dy for each phase
+    dx = empty(x_shape, dy.dtype)
+    phases = backward_taps(weight.shape[2:], stride, padding, dilation)
+    out_size = -(-x_shape[2] // stride[0]), -(-x_shape[3] // stride[1])
+    convolve(dy, weight.reshape(-1), BACKWARD, dx, groups, phases, (*out_size, 1, 1))
+    return dx
+
+
+def panel_columns(dtype) -> int:
+    """Filters in a panel of the packed weights."""
+    return ADDRESSED_NV * VECTOR_BYTES // dtype.itemsize
+
+
+def pack_filters(weight, groups):
+    """weight (groups·F, C, kh, kw) as (groups, panels, K, filters of a panel), flat, filled up with zeros."""
+    filters, K, nr = weight.shape[0] // groups, weight[0].size, panel_columns(weight.dtype)
+    panels = -(-filters // nr)
+    packed = np.zeros((groups, panels * nr, K), weight.dtype)
+    packed[:, :filters] = weight.reshape(groups, filters, K)
+    return np.ascontiguousarray(packed.reshape(groups, panels, nr, K).swapaxes(2, 3)).reshape(-1)
+
+
+def unpack_filters(packed, shape, groups):
+    """The weight of this shape that `pack_filters` packed."""
+    filters, K, nr = shape[0] // groups, shape[1] * shape[2] * shape[3], panel_columns(packed.dtype)
+    panels = packed.reshape(groups, -1, K, nr).swapaxes(2, 3).reshape(groups, -1, K)
+    return np.ascontiguousarray(panels[:, :filters]).reshape(shape)
+
+
+def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None, relu=False):
+    """y = [relu](weight · columns(x) + bias [+ residual]), phase by phase of y; grid: the pixels of a phase.
+
+    weight: flat; in the form FORWARD of shape (groups, F, C, kh, kw), BACKWARD (groups, C, F, kh, kw), PACKED as
+    `pack_filters` makes it.
+    """
+    (N, C, H, W), F = x.shape, y.shape[1] // groups
+    C //= groups
+    nr, threads, lanes = panel_columns(x.dtype), get_num_threads(), VECTOR_BYTES // x.itemsize
+    count = len(phases.first) - 1
+    pixels = min(SUMS // (F * count), N * grid[0] * grid[1] // (2 * TASKS * threads))
+    cut = plan(N, C, phases, grid, min(MOST, max(LEAST, pixels)), DEPTH, x.itemsize)
+    panels, block = -(-F // nr), cut.places.size
+    chunks = min(panels, -(-TASKS * threads // (groups * cut.row_blocks * -(-N // cut.images))))
+    chunk = -(-panels // chunks)  # panels a task
+    row = odd_lines(min(F, chunk * nr), lanes)
+    filters_size = 0 if form == PACKED else groups * panels * C * phases.taps.size * nr
+    copy = count * block * row
+    own = max(copy + cut.copy_size, phases.taps.size * nr) + lanes
+    _convolve(
+        x.dtype,
+        x.reshape(-1),
+        (H, W),
+        weight,
+        form,
+        weight if bias is None else bias,
+        (y if residual is None else residual).reshape(-1),
+        (bias is not None, residual is not None, relu),
+        y.reshape(-1),
+        y.shape[1:],
+        (N, groups, C, F),
+        phases.taps,
+        phases.first,
+        phases.steps,
+        grid,
+        (nr, chunk, row, *cut[:4]),
+        cut.copy,
+        cut.steps,
+        cut.places,
+        (filters_size, copy, own),
+        scratch(x.dtype, filters_size + threads * own),
+    )

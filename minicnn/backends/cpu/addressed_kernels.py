@@ -1,0 +1,165 @@
+"""The kernel of addressed.py, and the copy of a block, which the weight gradient makes too."""
+
+import numba
+import numpy as np
+from numba import prange
+
+from .addressed_tile import addressed_product
+from .cache import kernel
+from .moves import copy_run, transpose
+from .processor import ADDRESSED_MR as MR
+
+
+@kernel(parallel=True, alone=True)
+def convolve(
+    x, source, weight, form, bias, residual, finish, y, target, sizes, taps, first, phase_steps, grid, plan, copy, steps,
+    places, areas, work,
+):  # fmt: skip
+    """Packs the filters unless they are; then a block of pixels by some panels of filters a task."""
+    N, groups, channels, filters = sizes
+    nr, chunk, row, images, rows, row_blocks, at_once = plan
+    filters_size, copy_first, own_size = areas
+    step_x = phase_steps[1]  # phases of a row of y: their sums lie pixel by pixel side by side
+    K, panels = channels * taps.size, (filters + nr - 1) // nr
+    chunks, blocks = (panels + chunk - 1) // chunk, (N + images - 1) // images * row_blocks
+    packing = groups * panels if form < 2 else 0
+    products = groups * blocks * chunks
+    for phase in range(2):
+        tasks = (packing, products)[phase]
+        for index in prange(tasks):
+            task = np.int64(index)
+            own = filters_size + numba.get_thread_id() * own_size
+            if phase == 0:
+                g, f = task // panels, task % panels * nr
+                _pack(weight, form, g, f, sizes, taps, first, work, task * K * nr, nr, own)
+            else:
+                g, block, panel = task // chunks // blocks, task // chunks % blocks, task % chunks * chunk
+                pixels = block_pixels(block, N, images, rows, row_blocks, grid)
+                f, f_count = panel * nr, min(chunk * nr, filters - panel * nr)
+                filters_in, filters_at = (work if form < 2 else weight), (g * panels + panel) * K * nr
+                for c in range(0, channels, at_once):
+                    c_count = min(at_once, channels - c)
+                    copy_block(
+                        x, source, groups * channels, g * channels + c, c_count, pixels, copy, work, own + copy_first
+                    )
+                    for p in range(first.size - 1):
+                        if no_taps(first, p // step_x, step_x):
+                            continue
+                        taps_count, at = first[p + 1] - first[p], first[p] * channels + c * (first[p + 1] - first[p])
+                        _multiply(
+                            c_count * taps_count, work, own + copy_first, places, pixels[1] * pixels[3] * grid[1],
+                            steps, first[p] * at_once, filters_in, filters_at + at * nr, K * nr, nr,
+                            own + (p // step_x * places.size * step_x + p % step_x) * row, step_x * row, f_count, c > 0,
+                        )  # fmt: skip
+                _store(
+                    work, own, row, places.size, bias, residual, finish, y, target, g * filters + f, f_count, pixels,
+                    grid[1], first, phase_steps,
+                )  # fmt: skip
+
+
+@kernel
+def no_taps(first, h, step_x):
+    """Whether the rows h, h + stride, … of dx are zeros: the stride is larger than the kernel."""
+    return first[h * step_x] == first[(h + 1) * step_x]
+
+
+@kernel
+def block_pixels(block, N, images, rows, row_blocks, grid):
+    """(first image, images, first row, rows) of a block."""
+    n, oy = block // row_blocks * images, block % row_blocks * rows
+    return n, min(images, N - n), oy, min(rows, grid[0] - oy)
+
+
+@kernel
+def _pack(weight, form, g, f, sizes, taps, first, out, out_at, nr, spare):
+    """out (K, nr) = a panel of filters from f on: K = (channel, tap), or for dx, phase by phase, (filter, tap)."""
+    _, _, channels, filters = sizes
+    f_count, K = min(nr, filters - f), channels * taps.size
+    if form == 0:
+        transpose(out, out_at, nr, weight, (g * filters + f) * K, K, f_count, K)
+        return
+    for c in range(channels):
+        if taps.size == 1:
+            copy_run(out, out_at + c * nr, nr, weight, (g * channels + c) * filters + f, 1, 0, f_count)
+            continue
+        transpose(out, spare, nr, weight, ((g * channels + c) * filters + f) * taps.size, taps.size, f_count, taps.size)
+        for p in range(first.size - 1):
+            to = out_at + (first[p] * channels + c * (first[p + 1] - first[p])) * nr
+            for t in range(first[p], first[p + 1]):
+                copy_run(out, to + (t - first[p]) * nr, nr, out, spare + taps[t] * nr, 1, 0, nr)
+
+
+@kernel
+def copy_block(x, source, C, c_first, c_count, pixels, copy, out, out_at):
+    """out[n, c] = the rows of x that a block reads, 0 where they are padding."""
+    H, W = source
+    n_first, n_count, oy, oy_count = pixels
+    first_y, first_x, move_y, taken_y, taken_x, local_y, span_y, width, channel_step, image_step = copy
+    # columns first ≤ i < last of the copy lie inside of x
+    first = min(width, max(0, (taken_x - 1 - first_x) // taken_x))
+    last = max(0, min(width, (W - first_x + taken_x - 1) // taken_x))
+    top, count = oy * move_y + first_y, (oy_count - 1) * local_y + span_y + 1
+    for n in range(n_count):
+        for c in range(c_count):
+            plane, to = (n_first + n) * C + c_first + c, out_at + n * image_step + c * channel_step
+            for i in range(count):
+                row = top + i * taken_y
+                inside = 0 <= row < H
+                copy_run(
+                    out, to + i * width, width, x, (plane * H + row) * W + first_x, taken_x,
+                    first if inside else 0, last if inside else 0,
+                )  # fmt: skip
+
+
+@kernel
+def _multiply(
+    k_count, work, copy, places, q_count, steps, k, filters, filters_at, panel, nr, sums, row, f_count, accumulate
+):
+    """sums (q, f) = or += columns (q, k) · filters (k, f): a panel of filters after the other, past all pixels."""
+    for f in range(0, f_count, nr):
+        for q in range(0, q_count, MR):
+            addressed_product(
+                k_count, work, copy, places, q, steps, k, filters, filters_at + f // nr * panel, nr,
+                work, sums + q * row + f, row, min(MR, q_count - q), min(nr, f_count - f), accumulate,
+            )  # fmt: skip
+
+
+@kernel
+def _store(
+    work, sums, row, block, bias, residual, finish, y, target, f_first, f_count, pixels, ow, first, phase_steps
+):  # fmt: skip
+    """y = [relu](sums (q, f) + bias [+ residual]): all rows at once where they follow one another in y."""
+    F, H, W = target
+    n_first, n_count, oy, oy_count = pixels
+    step_y, step_x = phase_steps
+    at_once = oy_count if step_y == 1 and W == step_x * ow else 1
+    count = W if at_once == 1 else at_once * W
+    for n in range(n_count):
+        for r in range(0, oy_count, at_once):
+            for h in range(min(step_y, H - (oy + r) * step_y)):
+                to = ((n_first + n) * F + f_first) * H * W + ((oy + r) * step_y + h) * W
+                if no_taps(first, h, step_x):
+                    for f in range(f_count):
+                        y[to + f * H * W : to + f * H * W + count] = 0
+                    continue
+                from_ = sums + ((h * block + n * oy_count * ow + r * ow) * step_x) * row
+                transpose(y, to, H * W, work, from_, row, count, f_count)
+                if finish[0] or finish[1] or finish[2]:
+                    for f in range(f_count):
+                        added = bias[f_first + f] if finish[0] else y.dtype.type(0)
+                        _finish(y, to + f * H * W, count, added, residual, finish)
+
+
+@kernel
+def _finish(y, at, count, bias, residual, finish):
+    """A run of y += bias [+ residual], then ReLU."""
+    line, other, zero = y[at : at + count], residual[at : at + count], y.dtype.type(0)
+    if finish[1]:
+        for t in range(count):
+            line[t] += bias + other[t]
+    elif finish[0]:
+        for t in range(count):
+            line[t] += bias
+    if finish[2]:
+        for t in range(count):
+            line[t] = zero if line[t] <= zero else line[t]

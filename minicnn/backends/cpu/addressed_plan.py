@@ -1,0 +1,115 @@
+"""How a convolution is cut into blocks, and where in the copy of a block each pixel lies. No Numba here.
+
+    columns(x)[k, q] = copy[steps[k] + places[q]]         k = (channel, tap), q = (image, row, column) of the block
+
+A block is some whole rows of the output, or some whole images. A task copies what it reads of x, with the padding,
+a few channels at a time: the copy stays in its L1 and L2, and is made in long runs where columns would be made in
+short ones, as many times as a kernel has taps.
+
+The pixels (h, w), (h + stride_h, w), … of the input meet the same taps: they are a phase of dx, and each of the
+stride_h · stride_w phases is a convolution of dy by these taps. A forward is one phase.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .scratch import odd_lines
+
+LINE = 64  # bytes
+COPY, LEAST = 64 << 10, 128  # elements copied at a time; pixels a block, however many elements that copies
+
+
+class Phases(NamedTuple):
+    """Which taps of the kernel take part, phase by phase, and where they read, relative to stride times the output."""
+
+    taps: np.ndarray  # of the kernel, in the order of the phases
+    first: np.ndarray  # phases + 1 numbers: where in `taps` each begins, and the end
+    y: tuple[int, ...]  # of each of `taps`, the row that it reads
+    x: tuple[int, ...]  # and the column
+    steps: tuple[int, int]  # phases down and across: those of one row of phases follow one another
+
+
+@lru_cache(maxsize=256)
+def forward_taps(kernel_size, padding, dilation):
+    """All taps in one phase: y[oy] = Σ_i weight[i] · x[oy·stride + i·dilation − top]."""
+    i, j = np.indices(kernel_size).reshape(2, -1).tolist()
+    y, x = (tuple(n * d - p for n in taps) for taps, d, p in zip((i, j), dilation, (padding[0], padding[2])))
+    return Phases(np.arange(len(i)), np.array([0, len(i)]), y, x, (1, 1))
+
+
+@lru_cache(maxsize=256)
+def backward_taps(kernel_size, stride, padding, dilation):
+    """dx[h] = Σ_i weight[i] · dy[(h + top − i·dilation) / stride], over the taps i that divide without rest."""
+    found, first = [], [0]
+    for h in range(stride[0]):
+        rows = _of_phase(h + padding[0], kernel_size[0], stride[0], dilation[0])
+        for w in range(stride[1]):
+            columns = _of_phase(w + padding[2], kernel_size[1], stride[1], dilation[1])
+            found += [(i * kernel_size[1] + j, y, x) for i, y in rows for j, x in columns]
+            first.append(len(found))
+    taps, y, x = zip(*found)
+    return Phases(np.array(taps), np.array(first), y, x, stride)
+
+
+def _of_phase(position, size, stride, dilation):
+    """The taps i with position − i·dilation divisible by stride, and the quotients."""
+    taps = [(i, position - i * dilation) for i in range(size)]
+    return [(i, rest // stride) for i, rest in taps if rest % stride == 0]
+
+
+class Plan(NamedTuple):
+    """Blocks of one shape; the last ones of an image and of the batch may be smaller."""
+
+    images: int  # in a block
+    rows: int  # of the output in a block, all of them where there are several images
+    row_blocks: int  # in an image
+    channels: int  # copied at a time
+    copy: tuple[int, ...]  # how: see `copy_block`
+    copy_size: int
+    steps: np.ndarray  # phase by phase, channels · taps of the phase
+    places: np.ndarray  # of the pixels of a block
+
+
+def plan(images, channels, phases, grid, pixels, depth, itemsize):
+    """Blocks of about so many pixels, an even number of them where there are several.
+
+    grid = (oh, ow, stride_h, stride_w); depth: how many products of a phase are summed between two copies, at most.
+    """
+    return _plan(images, channels, tuple(phases.first.tolist()), phases.y, phases.x, grid, pixels, depth, itemsize)
+
+
+@lru_cache(maxsize=256)
+def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsize):
+    oh, ow, stride_y, stride_x = grid
+    first_y, taken_y, local_y, span_y = _axis(taps_y, stride_y)
+    first_x, taken_x, local_x, span_x = _axis(taps_x, stride_x)
+    at_once = max(1, depth // max(b - a for a, b in zip(phases, phases[1:])))
+    at_once = -(-channels // -(-channels // at_once))
+    pixels = min(pixels, max(LEAST, COPY // (at_once * local_y * local_x)))
+    if oh * ow <= pixels:
+        blocks = -(-images // min(images, pixels // (oh * ow)))
+        blocks = min(images, blocks + blocks % 2) if blocks > 1 else 1
+        count, rows = -(-images // blocks), oh
+    else:
+        blocks = -(-oh // max(1, pixels // ow))
+        count, rows = 1, -(-oh // min(oh, blocks + blocks % 2))
+    width = (ow - 1) * local_x + span_x + 1
+    channel_step = odd_lines(((rows - 1) * local_y + span_y + 1) * width, LINE // itemsize)
+    image_step = at_once * channel_step
+    offsets = (np.array(taps_y) - first_y) * width + np.array(taps_x) - first_x
+    c = np.arange(at_once)[:, None] * channel_step
+    steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in zip(phases, phases[1:])])
+    n, r, o = np.indices((count, rows, ow), np.int64).reshape(3, -1)
+    places = n * image_step + r * (local_y * width) + o * local_x
+    copy = (
+        first_y, first_x, stride_y, taken_y, taken_x, local_y, span_y, width, channel_step, image_step,
+    )  # fmt: skip
+    return Plan(count, rows, -(-oh // rows), at_once, copy, count * image_step, steps.astype(np.int64), places)
+
+
+def _axis(offsets, stride):
+    """First tap, step of the copy in x, step of the output in the copy, last tap: of one tap only what it reads."""
+    first, last = min(offsets), max(offsets)
+    return (first, stride, 1, 0) if first == last else (first, 1, stride, last - first)
