@@ -1,5 +1,5 @@
-"""The columns are never stored: a block of them is made in the cache, where the microkernel reads it, and overwritten
-by the next (minicnn/backends/cpu/implicit.py). 325 GFLOP/s (see README.md)."""
+"""The columns are never made: the microkernel reads each pixel where it lies in a copy of a block, through tables
+(minicnn/backends/cpu/addressed.py). 325 GFLOP/s (see README.md)."""
 
 import minicnn
 from minicnn import functional as F

@@ -18,6 +18,7 @@ from .scratch import odd_lines, scratch
 SUMS = 96 << 10  # sums a task, beside the copy and a stream of filters in a core's L2
 LEAST, MOST = 128, 1024  # pixels a task
 TASKS = 2  # a thread, at least
+FEW = 256  # pixels that one task takes: tasks are of different filters then, and each packs its own
 DEPTH = 256  # products between two stores of a sum: a panel of filters stays in L1
 FORWARD, BACKWARD, PACKED = 0, 1, 2  # how the filters come
 
@@ -71,22 +72,24 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
     (N, C, H, W), F = x.shape, y.shape[1] // groups
     C //= groups
     nr, threads, lanes = panel_columns(x.dtype), get_num_threads(), VECTOR_BYTES // x.itemsize
-    count = len(phases.first) - 1
-    pixels = min(SUMS // (F * count), N * grid[0] * grid[1] // (2 * TASKS * threads))
-    cut = plan(N, C, phases, grid, min(MOST, max(LEAST, pixels)), DEPTH, x.itemsize)
-    panels, block = -(-F // nr), cut.places.size
-    chunks = min(panels, -(-TASKS * threads // (groups * cut.row_blocks * -(-N // cut.images))))
-    chunk = -(-panels // chunks)  # panels a task
+    count, pixels, panels, tasks = len(phases.first) - 1, N * grid[0] * grid[1], -(-F // nr), TASKS * threads
+    if pixels > FEW or panels < tasks:
+        pixels = min(MOST, max(LEAST, min(SUMS // (F * count), pixels // (2 * tasks))))
+    cut = plan(N, C, phases, grid, pixels, DEPTH, x.itemsize, threads)
+    blocks, block = cut.row_blocks * -(-N // cut.images), cut.places.size
+    chunk = -(-panels // min(panels, -(-tasks // (groups * blocks))))  # panels a task
     row = odd_lines(min(F, chunk * nr), lanes)
-    filters_size = 0 if form == PACKED else groups * panels * C * phases.taps.size * nr
-    copy = count * block * row
-    own = max(copy + cut.copy_size, phases.taps.size * nr) + lanes
+    early = form != PACKED and blocks > 1
+    filters_size = groups * panels * C * phases.taps.size * nr if early else 0
+    panel_first = count * block * row + cut.copy_size + lanes
+    spare = panel_first + cut.channels * phases.taps.size * nr
+    own = spare + phases.taps.size * nr + lanes
     _convolve(
         x.dtype,
         x.reshape(-1),
         (H, W),
         weight,
-        form,
+        (form, early),
         weight if bias is None else bias,
         (y if residual is None else residual).reshape(-1),
         (bias is not None, residual is not None, relu),
@@ -101,6 +104,6 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
         cut.copy,
         cut.steps,
         cut.places,
-        (filters_size, copy, own),
+        (filters_size, count * block * row, panel_first, spare, own),
         scratch(x.dtype, filters_size + threads * own),
     )

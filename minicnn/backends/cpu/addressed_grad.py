@@ -33,7 +33,7 @@ def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     (N, F, oh, ow), (_, C, H, W) = dy.shape, x.shape
     channels, filters, nr = C // groups, F // groups, panel_columns(x.dtype)
     phases, grid = forward_taps(weight_shape[2:], padding, dilation), (oh, ow, *stride)
-    cut = plan(N, channels, phases, grid, PIXELS, DEPTH, x.itemsize)
+    cut = plan(N, channels, phases, grid, PIXELS, DEPTH, x.itemsize, 2)
     K, block, lanes = channels * phases.taps.size, cut.places.size, VECTOR_BYTES // x.itemsize
     blocks, chunks = cut.row_blocks * -(-N // cut.images), -(-channels // cut.channels)
     dy_size, row = -(-filters // nr) * nr * block, odd_lines(filters, lanes)

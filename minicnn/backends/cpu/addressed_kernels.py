@@ -12,48 +12,46 @@ from .processor import ADDRESSED_MR as MR
 
 @kernel(parallel=True, alone=True)
 def convolve(
-    x, source, weight, form, bias, residual, finish, y, target, sizes, taps, first, phase_steps, grid, plan, copy, steps,
-    places, areas, work,
+    x, source, weight, form, bias, residual, finish, y, target, sizes, taps, first, phase_steps, grid, plan, copy,
+    steps, places, areas, work,
 ):  # fmt: skip
-    """Packs the filters unless they are; then a block of pixels by some panels of filters a task."""
+    """Packs the filters, unless they are or each task packs its own; then a block of pixels by some panels a task."""
     N, groups, channels, filters = sizes
     nr, chunk, row, images, rows, row_blocks, at_once = plan
-    filters_size, copy_first, own_size = areas
-    step_x = phase_steps[1]  # phases of a row of y: their sums lie pixel by pixel side by side
+    filters_size, copy_first, panel_first, spare, own_size = areas
     K, panels = channels * taps.size, (filters + nr - 1) // nr
     chunks, blocks = (panels + chunk - 1) // chunk, (N + images - 1) // images * row_blocks
-    packing = groups * panels if form < 2 else 0
-    products = groups * blocks * chunks
+    packing, products = groups * panels if form[1] else 0, groups * blocks * chunks
     for phase in range(2):
         tasks = (packing, products)[phase]
         for index in prange(tasks):
-            task = np.int64(index)
-            own = filters_size + numba.get_thread_id() * own_size
+            task, own = np.int64(index), filters_size + numba.get_thread_id() * own_size
             if phase == 0:
-                g, f = task // panels, task % panels * nr
-                _pack(weight, form, g, f, sizes, taps, first, work, task * K * nr, nr, own)
+                for c in range(0, channels, at_once):
+                    _pack(
+                        weight, form, task // panels, task % panels * nr, c, min(at_once, channels - c), sizes, taps,
+                        first, work, (task * K + c * taps.size) * nr, nr, own,
+                    )  # fmt: skip
             else:
                 g, block, panel = task // chunks // blocks, task // chunks % blocks, task % chunks * chunk
                 pixels = block_pixels(block, N, images, rows, row_blocks, grid)
-                f, f_count = panel * nr, min(chunk * nr, filters - panel * nr)
-                filters_in, filters_at = (work if form < 2 else weight), (g * panels + panel) * K * nr
+                f_first, f_last = panel * nr, min((panel + chunk) * nr, filters)
                 for c in range(0, channels, at_once):
-                    c_count = min(at_once, channels - c)
-                    copy_block(
-                        x, source, groups * channels, g * channels + c, c_count, pixels, copy, work, own + copy_first
-                    )
-                    for p in range(first.size - 1):
-                        if no_taps(first, p // step_x, step_x):
-                            continue
-                        taps_count, at = first[p + 1] - first[p], first[p] * channels + c * (first[p + 1] - first[p])
+                    c_count, copied = min(at_once, channels - c), own + copy_first
+                    copy_block(x, source, groups * channels, g * channels + c, c_count, pixels, copy, work, copied)
+                    for f in range(f_first, f_last, nr):
+                        at = ((g * panels + f // nr) * K + c * taps.size) * nr
+                        if form[0] < 2 and not form[1]:
+                            at = own + panel_first
+                            _pack(weight, form, g, f, c, c_count, sizes, taps, first, work, at, nr, own + spare)
                         _multiply(
-                            c_count * taps_count, work, own + copy_first, places, pixels[1] * pixels[3] * grid[1],
-                            steps, first[p] * at_once, filters_in, filters_at + at * nr, K * nr, nr,
-                            own + (p // step_x * places.size * step_x + p % step_x) * row, step_x * row, f_count, c > 0,
+                            work, copied, places, pixels[1] * pixels[3] * grid[1], steps, first, phase_steps[1],
+                            c_count, at_once, weight if form[0] == 2 else work, at, nr, own + f - f_first, row,
+                            min(nr, f_last - f), c > 0,
                         )  # fmt: skip
                 _store(
-                    work, own, row, places.size, bias, residual, finish, y, target, g * filters + f, f_count, pixels,
-                    grid[1], first, phase_steps,
+                    work, own, row, places.size, bias, residual, finish, y, target, g * filters + f_first,
+                    f_last - f_first, pixels, grid[1], first, phase_steps,
                 )  # fmt: skip
 
 
@@ -71,20 +69,22 @@ def block_pixels(block, N, images, rows, row_blocks, grid):
 
 
 @kernel
-def _pack(weight, form, g, f, sizes, taps, first, out, out_at, nr, spare):
-    """out (K, nr) = a panel of filters from f on: K = (channel, tap), or for dx, phase by phase, (filter, tap)."""
+def _pack(weight, form, g, f, c_first, c_count, sizes, taps, first, out, out_at, nr, spare):
+    """out = a panel of filters from f on for some channels: phase by phase, (channel, tap, filter)."""
     _, _, channels, filters = sizes
-    f_count, K = min(nr, filters - f), channels * taps.size
-    if form == 0:
-        transpose(out, out_at, nr, weight, (g * filters + f) * K, K, f_count, K)
+    T, f_count = taps.size, min(nr, filters - f)
+    if form[0] == 0:
+        source = ((g * filters + f) * channels + c_first) * T
+        transpose(out, out_at, nr, weight, source, channels * T, f_count, c_count * T)
         return
-    for c in range(channels):
-        if taps.size == 1:
-            copy_run(out, out_at + c * nr, nr, weight, (g * channels + c) * filters + f, 1, 0, f_count)
+    for c in range(c_count):
+        source = ((g * channels + c_first + c) * filters + f) * T
+        if T == 1:
+            copy_run(out, out_at + c * nr, nr, weight, source, 1, 0, f_count)
             continue
-        transpose(out, spare, nr, weight, ((g * channels + c) * filters + f) * taps.size, taps.size, f_count, taps.size)
+        transpose(out, spare, nr, weight, source, T, f_count, T)
         for p in range(first.size - 1):
-            to = out_at + (first[p] * channels + c * (first[p + 1] - first[p])) * nr
+            to = out_at + (first[p] * c_count + c * (first[p + 1] - first[p])) * nr
             for t in range(first[p], first[p + 1]):
                 copy_run(out, to + (t - first[p]) * nr, nr, out, spare + taps[t] * nr, 1, 0, nr)
 
@@ -113,14 +113,19 @@ def copy_block(x, source, C, c_first, c_count, pixels, copy, out, out_at):
 
 @kernel
 def _multiply(
-    k_count, work, copy, places, q_count, steps, k, filters, filters_at, panel, nr, sums, row, f_count, accumulate
-):
-    """sums (q, f) = or += columns (q, k) · filters (k, f): a panel of filters after the other, past all pixels."""
-    for f in range(0, f_count, nr):
+    work, copy, places, q_count, steps, first, step_x, c_count, at_once, filters, filters_at, nr, sums, row, f_count,
+    add,
+):  # fmt: skip
+    """sums (q, f) = or += columns (q, k) · filters (k, f) for a panel of filters, phase by phase."""
+    for p in range(first.size - 1):
+        if no_taps(first, p // step_x, step_x):
+            continue
+        k_count, at = (first[p + 1] - first[p]) * c_count, filters_at + first[p] * c_count * nr
+        to = sums + (p // step_x * places.size * step_x + p % step_x) * row
         for q in range(0, q_count, MR):
             addressed_product(
-                k_count, work, copy, places, q, steps, k, filters, filters_at + f // nr * panel, nr,
-                work, sums + q * row + f, row, min(MR, q_count - q), min(nr, f_count - f), accumulate,
+                k_count, work, copy, places, q, steps, first[p] * at_once, filters, at, nr,
+                work, to + q * step_x * row, step_x * row, min(MR, q_count - q), f_count, add,
             )  # fmt: skip
 
 
@@ -132,7 +137,7 @@ def _store(
     F, H, W = target
     n_first, n_count, oy, oy_count = pixels
     step_y, step_x = phase_steps
-    at_once = oy_count if step_y == 1 and W == step_x * ow else 1
+    at_once = oy_count if step_y == 1 and step_x * ow == W else 1
     count = W if at_once == 1 else at_once * W
     for n in range(n_count):
         for r in range(0, oy_count, at_once):

@@ -11,6 +11,7 @@ stride_h · stride_w phases is a convolution of dy by these taps. A forward is o
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -72,41 +73,52 @@ class Plan(NamedTuple):
     places: np.ndarray  # of the pixels of a block
 
 
-def plan(images, channels, phases, grid, pixels, depth, itemsize):
-    """Blocks of about so many pixels, an even number of them where there are several.
+def plan(images, channels, phases, grid, pixels, depth, itemsize, threads):
+    """Blocks of at most about so many pixels.
 
     grid = (oh, ow, stride_h, stride_w); depth: how many products of a phase are summed between two copies, at most.
     """
-    return _plan(images, channels, tuple(phases.first.tolist()), phases.y, phases.x, grid, pixels, depth, itemsize)
+    first = tuple(phases.first.tolist())
+    return _plan(images, channels, first, phases.y, phases.x, grid, pixels, depth, itemsize, threads)
 
 
 @lru_cache(maxsize=256)
-def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsize):
+def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsize, threads):
     oh, ow, stride_y, stride_x = grid
     first_y, taken_y, local_y, span_y = _axis(taps_y, stride_y)
     first_x, taken_x, local_x, span_x = _axis(taps_x, stride_x)
-    at_once = max(1, depth // max(b - a for a, b in zip(phases, phases[1:])))
+    at_once = max(1, depth // max(b - a for a, b in pairwise(phases)))
     at_once = -(-channels // -(-channels // at_once))
     pixels = min(pixels, max(LEAST, COPY // (at_once * local_y * local_x)))
     if oh * ow <= pixels:
-        blocks = -(-images // min(images, pixels // (oh * ow)))
-        blocks = min(images, blocks + blocks % 2) if blocks > 1 else 1
-        count, rows = -(-images // blocks), oh
+        count, rows = _share(images, min(images, pixels // (oh * ow)), 1, oh * ow, threads), oh
     else:
-        blocks = -(-oh // max(1, pixels // ow))
-        count, rows = 1, -(-oh // min(oh, blocks + blocks % 2))
+        count, rows = 1, _share(oh, max(1, pixels // ow), images, ow, threads)
     width = (ow - 1) * local_x + span_x + 1
     channel_step = odd_lines(((rows - 1) * local_y + span_y + 1) * width, LINE // itemsize)
     image_step = at_once * channel_step
     offsets = (np.array(taps_y) - first_y) * width + np.array(taps_x) - first_x
     c = np.arange(at_once)[:, None] * channel_step
-    steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in zip(phases, phases[1:])])
+    steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in pairwise(phases)])
     n, r, o = np.indices((count, rows, ow), np.int64).reshape(3, -1)
     places = n * image_step + r * (local_y * width) + o * local_x
     copy = (
         first_y, first_x, stride_y, taken_y, taken_x, local_y, span_y, width, channel_step, image_step,
     )  # fmt: skip
     return Plan(count, rows, -(-oh // rows), at_once, copy, count * image_step, steps.astype(np.int64), places)
+
+
+def _share(total, most, times, pixels, threads):
+    """How many rows or images a block, at most `most` of `total`, so that the threads have equal shares of work.
+
+    pixels: of one of them. A block costs about as much as 16 pixels more.
+    """
+
+    def longest(size):
+        blocks = times * -(-total // size)
+        return -(-blocks // threads) * (size * pixels + 16)
+
+    return min(range(most, 0, -1), key=longest)
 
 
 def _axis(offsets, stride):

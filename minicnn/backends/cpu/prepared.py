@@ -8,7 +8,8 @@ import threading
 import numpy as np
 
 from ..settings import get_conv_algorithm
-from . import prepared_pooling, prepared_product, prepared_winograd, prepared_winograd_small
+from . import addressed, prepared_linear, prepared_pooling, prepared_winograd, prepared_winograd_small
+from .addressed_plan import forward_taps
 from .algorithms import IM2COL, SMALL, WINOGRAD, choose, winograd_fits
 from .layout import canonical
 
@@ -20,13 +21,13 @@ def prepare_conv2d(weight, bias, stride, padding, dilation, groups, relu):
 
 def prepare_linear(weight, bias, relu):
     """run(x, out) -> [relu](x @ weight.T + bias) for x (M, K)."""
-    packed, outputs = prepared_product.pack_linear(weight), weight.shape[0]
+    packed, outputs = prepared_linear.pack_linear(weight), weight.shape[0]
     bias = _bias(weight, bias)
 
     def run(x, out):
         y = out((len(x), outputs))
         if y.size:
-            prepared_product.linear(canonical(x), packed, bias, relu, y)
+            prepared_linear.linear(canonical(x), packed, bias, relu, y)
         return y
 
     return run
@@ -55,7 +56,7 @@ class Convolution:
         self.shape, self.dtype, self.relu = weight.shape, weight.dtype, relu
         self.bias = _bias(weight, bias)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.taps = prepared_product.kernel_taps(weight.shape[2:], padding, dilation)
+        self.taps = forward_taps(weight.shape[2:], padding, dilation)
         self._weight = canonical(weight)  # None from the time when it is packed
         self._packed = self._transformed = self._small = None
         self._changing = threading.Lock()
@@ -81,13 +82,13 @@ class Convolution:
         with self._changing:
             if self._weight is not None:
                 return self._weight
-            return prepared_product.unpack_filters(self._packed, self.shape, self.groups)
+            return addressed.unpack_filters(self._packed, self.shape, self.groups)
 
     def packed(self):
         """The weights as a matrix product reads them: another order, the same size, so they take the place."""
         with self._changing:
             if self._packed is None:
-                self._packed = prepared_product.pack_filters(self._weight, self.groups)
+                self._packed = addressed.pack_filters(self._weight, self.groups)
                 self._weight = None
             return self._packed
 
@@ -111,8 +112,9 @@ class Convolution:
         elif algorithm == SMALL:
             prepared_winograd_small.run(x, self.transformed_small(), self.bias, residual, self.relu, y, self.padding)
         elif algorithm == IM2COL and x.size and y.size:
-            prepared_product.convolve(
-                x, self.packed(), self.bias, residual, self.relu, y, self.groups, self.taps, self.stride
+            grid = (*y.shape[2:], *self.stride)
+            addressed.convolve(
+                x, self.packed(), addressed.PACKED, y, self.groups, self.taps, grid, self.bias, residual, self.relu
             )
         else:
             self._plain(x, residual, y)

@@ -42,6 +42,6 @@ def _tile() -> tuple[int, int, int]:
 VECTOR_BYTES, MR, NV = _tile()
 NR32 = NV * VECTOR_BYTES // 4  # columns of a tile in float32
 
-# The tile whose left operand is read through tables. Two vectors a row divide 64, 128, 256 and 512 filters without rest;
-# of AVX2's 16 registers 12 are accumulators again.
+# The tile whose left operand is read through tables. Its two vectors divide 64, 128, 256 and 512 filters without rest.
+# Of AVX2's 16 registers 12 are accumulators again.
 ADDRESSED_MR, ADDRESSED_NV = 6 if VECTOR_BYTES == 32 else MR, 2
