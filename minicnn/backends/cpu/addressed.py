@@ -12,11 +12,12 @@ from ..settings import get_num_threads
 from .addressed_plan import backward_taps, forward_taps, plan
 from .memory import empty
 from .native import Kernel
+from .processor import ADDRESSED_MR as MR
 from .processor import ADDRESSED_NV, VECTOR_BYTES
 from .scratch import odd_lines, scratch
 
 SUMS = 96 << 10  # sums a task, beside the copy and a stream of filters in a core's L2
-LEAST, MOST = 128, 1024  # pixels a task
+LEAST, MOST = 128, 1024  # pixels a task, of each phase; with more than 4 phases fewer are enough
 TASKS = 2  # a thread, at least
 FEW = 256  # pixels that one task takes: tasks are of different filters then, and each packs its own
 DEPTH = 256  # products between two stores of a sum: a panel of filters stays in L1
@@ -36,7 +37,7 @@ def forward(x, weight, bias, stride, padding, dilation, groups, out_size):
 def input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     # forward: y = weight @ columns(x), so dL/dx = col2im(weight.T @ dy): a convolution of dy for each phase
     dx = empty(x_shape, dy.dtype)
-    phases = backward_taps(weight.shape[2:], stride, padding, dilation)
+    phases = backward_taps(weight.shape[2:], stride, padding, dilation, x_shape[2:])
     out_size = -(-x_shape[2] // stride[0]), -(-x_shape[3] // stride[1])
     convolve(dy, weight.reshape(-1), BACKWARD, dx, groups, phases, (*out_size, 1, 1))
     return dx
@@ -71,10 +72,11 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
     """
     (N, C, H, W), F = x.shape, y.shape[1] // groups
     C //= groups
+    T = weight.size // (groups * C * F)
     nr, threads, lanes = panel_columns(x.dtype), get_num_threads(), VECTOR_BYTES // x.itemsize
     count, pixels, panels, tasks = len(phases.first) - 1, N * grid[0] * grid[1], -(-F // nr), TASKS * threads
     if pixels > FEW or panels < tasks:
-        pixels = min(MOST, max(LEAST, min(SUMS // (F * count), pixels // (2 * tasks))))
+        pixels = min(MOST, max(MR, min(LEAST, 4 * LEAST // count), min(SUMS // (F * count), pixels // (2 * tasks))))
     cut = plan(N, C, phases, grid, pixels, DEPTH, x.itemsize, threads)
     blocks, block = cut.row_blocks * -(-N // cut.images), cut.places.size
     chunk = -(-panels // min(panels, -(-tasks // (groups * blocks))))  # panels a task
@@ -83,13 +85,13 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
     filters_size = groups * panels * C * phases.taps.size * nr if early else 0
     panel_first = count * block * row + cut.copy_size + lanes
     spare = panel_first + cut.channels * phases.taps.size * nr
-    own = spare + phases.taps.size * nr + lanes
+    own = spare + T * nr + lanes
     _convolve(
         x.dtype,
         x.reshape(-1),
         (H, W),
         weight,
-        (form, early),
+        (form, early, T),
         weight if bias is None else bias,
         (y if residual is None else residual).reshape(-1),
         (bias is not None, residual is not None, relu),

@@ -72,7 +72,7 @@ def block_pixels(block, N, images, rows, row_blocks, grid):
 def _pack(weight, form, g, f, c_first, c_count, sizes, taps, first, out, out_at, nr, spare):
     """out = a panel of filters from f on for some channels: phase by phase, (channel, tap, filter)."""
     _, _, channels, filters = sizes
-    T, f_count = taps.size, min(nr, filters - f)
+    T, f_count = form[2], min(nr, filters - f)
     if form[0] == 0:
         source = ((g * filters + f) * channels + c_first) * T
         transpose(out, out_at, nr, weight, source, channels * T, f_count, c_count * T)

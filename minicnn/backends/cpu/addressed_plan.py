@@ -41,17 +41,18 @@ def forward_taps(kernel_size, padding, dilation):
 
 
 @lru_cache(maxsize=256)
-def backward_taps(kernel_size, stride, padding, dilation):
+def backward_taps(kernel_size, stride, padding, dilation, size):
     """dx[h] = Σ_i weight[i] · dy[(h + top − i·dilation) / stride], over the taps i that divide without rest."""
     found, first = [], [0]
-    for h in range(stride[0]):
+    steps = min(stride[0], size[0]), min(stride[1], size[1])  # an image smaller than the stride has fewer phases
+    for h in range(steps[0]):
         rows = _of_phase(h + padding[0], kernel_size[0], stride[0], dilation[0])
-        for w in range(stride[1]):
+        for w in range(steps[1]):
             columns = _of_phase(w + padding[2], kernel_size[1], stride[1], dilation[1])
             found += [(i * kernel_size[1] + j, y, x) for i, y in rows for j, x in columns]
             first.append(len(found))
-    taps, y, x = zip(*found)
-    return Phases(np.array(taps), np.array(first), y, x, stride)
+    taps, y, x = zip(*found) if found else ((), (0,), (0,))
+    return Phases(np.array(taps, np.int64), np.array(first), y, x, steps)
 
 
 def _of_phase(position, size, stride, dilation):
@@ -85,9 +86,9 @@ def plan(images, channels, phases, grid, pixels, depth, itemsize, threads):
 @lru_cache(maxsize=256)
 def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsize, threads):
     oh, ow, stride_y, stride_x = grid
-    first_y, taken_y, local_y, span_y = _axis(taps_y, stride_y)
-    first_x, taken_x, local_x, span_x = _axis(taps_x, stride_x)
-    at_once = max(1, depth // max(b - a for a, b in pairwise(phases)))
+    first_y, taken_y, local_y, span_y = _axis(taps_y, stride_y if oh > 1 else 1)
+    first_x, taken_x, local_x, span_x = _axis(taps_x, stride_x if ow > 1 else 1)
+    at_once = max(1, depth // max(1, *(b - a for a, b in pairwise(phases))))
     at_once = -(-channels // -(-channels // at_once))
     pixels = min(pixels, max(LEAST, COPY // (at_once * local_y * local_x)))
     if oh * ow <= pixels:
@@ -103,7 +104,7 @@ def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsiz
     n, r, o = np.indices((count, rows, ow), np.int64).reshape(3, -1)
     places = n * image_step + r * (local_y * width) + o * local_x
     copy = (
-        first_y, first_x, stride_y, taken_y, taken_x, local_y, span_y, width, channel_step, image_step,
+        first_y, first_x, stride_y if oh > 1 else 1, taken_y, taken_x, local_y, span_y, width, channel_step, image_step,
     )  # fmt: skip
     return Plan(count, rows, -(-oh // rows), at_once, copy, count * image_step, steps.astype(np.int64), places)
 

@@ -21,7 +21,8 @@ def addressed_product(
 ):
     """C (count, columns) = A · B or += , as `tile_product`.
 
-    A[i, k] = a[a_at + rows[rows_at + i] + steps[steps_at + k]], where rows and steps are flat int64 arrays. 1 ≤ count ≤ ADDRESSED_MR, 1 ≤ columns ≤ ADDRESSED_NV vectors.
+    A[i, k] = a[a_at + rows[rows_at + i] + steps[steps_at + k]]; rows and steps are flat int64 arrays. 1 ≤ count ≤
+    ADDRESSED_MR, 1 ≤ columns ≤ ADDRESSED_NV vectors.
     """  # fmt: skip
     i64 = types.int64
     signature = types.void(i64, a, i64, rows, i64, steps, i64, b, i64, i64, c, i64, i64, i64, i64, types.boolean)
