@@ -16,6 +16,7 @@ import numba
 from numba.core import caching, event, serialize
 
 from . import native, threads
+from .linking import PartCompiler, WholeCompiler, part
 from .places import cache_folder, read_checked, source_hash, warn_once, write_checked
 
 # Contraction to FMA and regrouping of sums; never nnan or ninf, which assume NaN and infinity away.
@@ -26,21 +27,30 @@ EXACT = frozenset({"contract"})
 threads.numba_runs()
 
 
-def kernel(function=None, *, parallel=False, fast=False, inline="never", alone=False):
-    """njit, cached on disk, without the GIL. fast: sums may be regrouped (not where a test says that order matters).
+def kernel(function=None, *, parallel=False, fast=False, inline="never", whole=False, alone=False):
+    """njit without the GIL. What Python calls is parallel or `whole`, and cached on disk; the others are parts of it.
 
+    fast: sums may be regrouped (not where a test says that order matters).
     alone: the machine code is kept for `native.Kernel` too, which runs it without Numba. Such a kernel is parallel, has
     one signature for each dtype of its arrays, and returns nothing.
     """
     if function is None:
-        return lambda body: kernel(body, parallel=parallel, fast=fast, inline=inline, alone=alone)
-    flags = set(FAST if fast else EXACT)
-    compiled = numba.njit(function, parallel=parallel, nogil=True, fastmath=flags, inline=inline, error_model="numpy")
-    if not numba.config.DISABLE_JIT:
-        try:
-            compiled._cache = _KernelCache(function, alone)
-        except Exception as problem:  # caching is Numba's inner matter: without it everything still works
-            warn_once(str(problem))
+        return lambda body: kernel(body, parallel=parallel, fast=fast, inline=inline, whole=whole, alone=alone)
+    whole = whole or parallel
+    compiled = numba.njit(
+        function, parallel=parallel, nogil=True, fastmath=set(FAST if fast else EXACT), inline=inline,
+        error_model="numpy", pipeline_class=WholeCompiler if whole else PartCompiler,
+    )  # fmt: skip
+    if numba.config.DISABLE_JIT:
+        return compiled
+    return _cached(compiled, alone) if whole else part(compiled)
+
+
+def _cached(compiled, alone):
+    try:
+        compiled._cache = _KernelCache(compiled.py_func, alone)
+    except Exception as problem:  # caching is Numba's inner matter: without it everything still works
+        warn_once(str(problem))
     return compiled
 
 

@@ -136,7 +136,7 @@ def _statistics(x, partial):
         partial[c, n * pieces + piece, 2] = m2
 
 
-@kernel
+@kernel(whole=True)
 def merge(partial, mean, var):
     for c in range(partial.shape[0]):
         count, channel_mean, m2 = 0.0, 0.0, 0.0
