@@ -22,6 +22,7 @@ from .activation import (
 )
 from .conv import conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 from .elementwise import add_forward, dropout_forward
+from .few_numbers import batch_norm_move, loss_scale, reduce_losses
 from .interpolate import blend2d_forward, blend2d_input_grad
 from .linear import (
     add_channel_bias,

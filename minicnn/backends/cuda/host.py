@@ -12,7 +12,8 @@ from .. import cuda
 from .arrays import xp
 from .launch import SIMULATED
 
-IN_PLACE = ("sgd_step", "adam_step", "rmsprop_step", "add_channel_bias")  # these change their arguments
+# these change their arguments
+IN_PLACE = ("sgd_step", "adam_step", "rmsprop_step", "add_channel_bias", "batch_norm_move")
 
 
 def __getattr__(name: str) -> Any:
