@@ -269,6 +269,12 @@ def _targets(operation: str, logits: Array, target: Any, ignore_index: int) -> A
     return _planes(target)
 
 
+def check_classes(operation: str, logits: Array, target: Any, ignore_index: int) -> None:
+    """The errors of a loss for class indices that are none of the logits' classes, without the loss."""
+    if is_array(target) and target.dtype.kind in "iu":
+        _class_indices(operation, logits, target, ignore_index)
+
+
 def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int) -> Array:
     """int64 (N, L), every index a class or `ignore_index`. The kernels rely on it, so a backward checks again.
 

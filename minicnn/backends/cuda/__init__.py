@@ -6,6 +6,7 @@ arrays, thousands of times slower: to check their arithmetic where there is no G
 
 import numpy as np
 
+from . import graph
 from .activation import (
     gelu_backward,
     gelu_forward,
