@@ -60,9 +60,9 @@ class Bench:
 
         return a.detach() if isinstance(a, torch.Tensor) else torch.as_tensor(a, device="cuda")
 
-    def product(self, section, name, ours, theirs, truth, work):
+    def product(self, section, name, ours, theirs, truth, work, allowed=EXACT):
         """Something whose limit is arithmetic: work in floating-point operations."""
-        self.measure(section, name, ours, theirs, truth, work, self.flops)
+        self.measure(section, name, ours, theirs, truth, work, self.flops, allowed)
 
     def both_ways(self, name, ours, ours_back, theirs, inputs, dy, moved, moved_back):
         """An operation and its backward (None: there is none), whose limit is memory: bytes moved at least.

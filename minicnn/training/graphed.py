@@ -78,7 +78,7 @@ class GraphedStep:
         """What a captured step depends on."""
         modules = tuple((id(module), module.training) for module in self.model.modules())
         parameters = tuple((id(p.data), p.requires_grad) for p in self.model.parameters())
-        buffers = tuple(id(buffer) for buffer in self.model.buffers())
+        buffers = tuple(id(buffer) for buffer in (*self.model.buffers(), *self.criterion.buffers()))
         settings = tuple(
             tuple((name, value) for name, value in group.items() if name not in ("params", "lr"))
             + tuple(id(p.data) for p in group["params"])
@@ -95,7 +95,8 @@ class _Kind:
         self.owner, self.runs, self.refusal = owner, 0, ""
         self.graph = load("cuda").graph.Graph()
         # an array that goes away could leave its id to another, which the key would not tell from it
-        self.held = [p.data for p in owner.model.parameters()], list(owner.model.buffers())
+        parameters, buffers = owner.model.parameters(), (*owner.model.buffers(), *owner.criterion.buffers())
+        self.held = [p.data for p in parameters], buffers
         self.x = _empty(x.shape, x.dtype)
         self.target = _empty(target.shape, np.int64 if target.dtype.kind in "iu" else target.dtype)
         self.results: tuple[Array, Any] = None, None
