@@ -39,8 +39,21 @@ def network():
     )  # fmt: skip
 
 
-def stepper(optimizer, graphed):
-    model = network().to("cuda")
+class Noise(nn.Module):
+    """A module of one's own that draws in main memory, which GraphedStep finds out only when it captures."""
+
+    def forward(self, x):
+        y, ctx = F.dropout(x)
+        self.keep(ctx)
+        return y
+
+    def backward(self, dy, need_dx=True):
+        with self.kept() as ctx:
+            return F.dropout_backward(dy, ctx)
+
+
+def stepper(optimizer, graphed, *more):
+    model = nn.Sequential(*network(), *more).to("cuda")
     step = GraphedStep(model, nn.CrossEntropyLoss(), optimizer(model.parameters()))
     x, target = cupy.ones((16, 1, 8, 8), np.float32), np.arange(16) % 10
     return (lambda: step(x, target)) if graphed else (lambda: step._eager(x, target)), step, model
@@ -172,6 +185,17 @@ def graphs():
     assert int(model[1].num_batches_tracked) == 4
 
 
+def refused():
+    """A step that cannot be captured is taken one operation after the other, and counted once."""
+    step, graphed, model = stepper(optim.Adam, True, Noise())
+    for _ in range(4):
+        step()
+    assert graphed.why_eager == "it cannot be captured: an operation takes an array from main memory"
+    assert int(model[1].num_batches_tracked) == 4
+    assert {entry["step"] for entry in graphed.optimizer.state.values()} == {4}
+    assert not gpu.capturing
+
+
 def leaks():
     """CuPy's pool holds as much after many steps as after a few."""
     pool = cupy.get_default_memory_pool()
@@ -202,7 +226,7 @@ def arguments():
 
 
 def main():
-    for part in (names, arguments, operations, from_main_memory, training, waiting, graphs, leaks):
+    for part in (names, arguments, operations, from_main_memory, training, waiting, graphs, refused, leaks):
         part()
         print("done", part.__name__, flush=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gpu import GPU
 
-PARTS = ["names", "arguments", "operations", "from_main_memory", "training", "waiting", "graphs", "leaks"]
+PARTS = ["names", "arguments", "operations", "from_main_memory", "training", "waiting", "graphs", "refused", "leaks"]
 
 
 @pytest.mark.skipif(GPU, reason="there is a GPU: test_gpu.py runs the path itself")
