@@ -2,8 +2,9 @@
 
 `install()` comes before the first `import cupy`, in a process of its own. CuPy's modules call the runtime and the
 driver through tables of C functions (Cython's `__pyx_capi__`), whose entries are replaced here. Then memory, copies,
-streams, events and graphs work: memory is main memory, and everything is over as soon as it was asked for. A launch
-computes nothing. It is checked instead: its parameters against those that the machine code declares, and what CUDA
+streams, events and graphs work: memory is main memory, and everything is over as soon as it was asked for, but copies
+from pinned memory: they happen when somebody waits for them, as late as on a busy GPU. A launch computes nothing. It is
+checked instead: its parameters against those that the machine code declares, and what CUDA
 would refuse, such as memory freed twice, copies past the end of an array, or waiting for a stream that is being
 captured. A check that fails ends the process.
 """
@@ -13,7 +14,7 @@ import os
 import re
 import struct
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -38,6 +39,8 @@ class Double:
         self.modules, self.functions = {}, {}  # handle -> code; handle -> (name, sizes of its parameters)
         self.launches = []  # (kernel, grid, block, bytes of each parameter, stream)
         self.copies = []  # (kind, bytes, stream or None)
+        self.pending = defaultdict(list)  # stream -> copies from pinned memory that have not happened yet
+        self.behind = defaultdict(set)  # stream -> streams whose events it waits for
         self.capturing = {}  # stream -> launches
         self.graphs = {}
         self._next = 1000
@@ -75,12 +78,11 @@ class Double:
         return 1 << 34, 1 << 34
 
     def inside(self, address, size):
-        return any(begin <= address and address + size <= begin + held for begin, (_, held) in self.memory.items())
+        return _holds(self.memory, address, size)
 
     def pointerGetMemoryType(self, address):
         """cudaMemoryTypeHost, …Device, …Unregistered"""
-        pinned = any(begin <= address < begin + held for begin, (_, held) in self.pinned.items())
-        return 1 if pinned else 2 if self.inside(address, 0) else 0
+        return 1 if _holds(self.pinned, address, 0) else 2 if self.inside(address, 0) else 0
 
     def memcpy(self, to, source, size, kind):
         assert not self.capturing, "cudaMemcpy while a stream is captured"
@@ -90,7 +92,21 @@ class Double:
         if self.capturing:
             host = source if kind == 1 else to if kind == 2 else None
             assert host is None, "a copy from or to main memory while a stream is captured"
+        if kind == 1 and _holds(self.pinned, source, size):
+            assert self.inside(to, size)
+            self.pending[stream].append((to, source, size))
+            self.copies.append((kind, size, stream))
+            return DONE
+        if kind == 2:
+            self._wait_for(stream)
         return self._copy(to, source, size, kind, stream)
+
+    def _wait_for(self, stream):
+        """What the stream holds, and what it waits for itself, is over."""
+        for other in {stream, *self.behind.pop(stream, ())}:
+            for to, source, size in self.pending.pop(other, ()):
+                assert _holds(self.pinned, source, size) and self.inside(to, size), "memory freed under a copy"
+                ctypes.memmove(to, source, size)
 
     def _copy(self, to, source, size, kind, stream):
         assert kind in (1, 2, 3, 4), f"kind {kind} of a copy"
@@ -133,6 +149,8 @@ class Double:
 
     def deviceSynchronize(self):
         assert not self.capturing, "cudaDeviceSynchronize while a stream is captured"
+        for stream in list(self.pending):
+            self._wait_for(stream)
         return DONE
 
     def ctxGetCurrent(self):
@@ -164,10 +182,13 @@ class Double:
     def streamSynchronize(self, stream):
         assert stream not in self.capturing, "cudaStreamSynchronize of a stream that is captured"
         assert stream in self.streams
+        self._wait_for(stream)
         return DONE
 
     def streamWaitEvent(self, stream, event, *flags):
         assert stream in self.streams and event in self.events
+        if self.events[event] is not None:
+            self.behind[stream].add(self.events[event])
         return DONE
 
     def streamIsCapturing(self, stream):
@@ -178,7 +199,7 @@ class Double:
 
     def eventCreateWithFlags(self, flags):
         event = self.handle()
-        self.events[event] = False
+        self.events[event] = None  # the stream that it was recorded on
         return event
 
     def eventDestroy(self, event):
@@ -187,18 +208,20 @@ class Double:
 
     def eventRecord(self, event, stream):
         assert stream in self.streams
-        self.events[event] = True
+        self.events[event] = stream
         return DONE
 
     def eventSynchronize(self, event):
-        assert self.events[event], "waits for an event that was not recorded"
+        assert self.events[event] is not None, "waits for an event that was not recorded"
+        self._wait_for(self.events[event])
         return DONE
 
     def eventQuery(self, event):
-        return 0
+        """cudaSuccess or cudaErrorNotReady"""
+        return 600 if self.pending.get(self.events[event]) else 0
 
     def eventElapsedTime(self, began, ended):
-        assert self.events[began] and self.events[ended]
+        assert None not in (self.events[began], self.events[ended])
         return 1.0
 
     # ---- graphs
@@ -271,6 +294,10 @@ class Double:
         launch = name, (gx, gy, gz), (bx, by, bz), given, stream
         self.capturing.get(stream, self.launches).append(launch)
         return DONE
+
+
+def _holds(memory, address, size):
+    return any(begin <= address and address + size <= begin + held for begin, (_, held) in memory.items())
 
 
 def parameter_sizes(cubin, name):

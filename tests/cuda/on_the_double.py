@@ -144,11 +144,15 @@ def training():
     assert all(isinstance(array, np.ndarray) for array in model.state_dict().values())
     from minicnn.training.batches import batches_for
 
-    before = gpu.calls["streamSynchronize"]
-    for x, _ in batches_for(model, loader):
-        assert isinstance(x, cupy.ndarray)
+    ordered = DataLoader(Digits(train=False), batch_size=64)
+    there = [x for x, _ in batches_for(model, ordered)]  # looked at late: no pinned memory was used again too early
+    for x, (expected, _) in zip(there, ordered, strict=True):
+        np.testing.assert_array_equal(x.get(), expected)
+    for (x, _), (expected, _) in zip(batches_for(model, ordered), ordered, strict=True):
+        np.testing.assert_array_equal(x.get(), expected)  # at once: the computing stream waits for the copy
+    for _ in batches_for(model, ordered):
         break
-    assert gpu.calls["streamSynchronize"] > before
+    assert not any(gpu.pending.values()), "a loop that is left early leaves copies behind"
     assert isinstance(next(model.to("cpu").parameters()).data, np.ndarray)
 
 
