@@ -24,8 +24,10 @@ if __name__ != "__main__":
 sys.path[:] = [folder for folder in sys.path if Path(folder or ".").resolve() != Path(__file__).resolve().parent]
 
 import minicnn.functional as F  # noqa: E402
-from minicnn.bench.gpu import SECTIONS, Bench, missing  # noqa: E402
+from minicnn.bench.gpu import EXACT, SECTIONS, Bench, missing  # noqa: E402
 from minicnn.bench.operations import resnet_convolutions, small_convolutions  # noqa: E402
+
+WINOGRAD = 1e-4  # the error it may have, relative to the largest output
 
 
 def main() -> int:
@@ -68,15 +70,27 @@ def product(bench, n, order):
 
 
 def convolutions(bench, batches):
-    """Every convolution of ResNet18, and those of the small network at batch 128: y, dx, dweight."""
+    """Every convolution of ResNet18, and those of the small network at batch 128: y, dx, dweight.
+
+    Layers that Winograd serves are measured both ways: whether `winograd.pays` is right is a question to a GPU.
+    """
     for batch in batches:
         for name, layer in resnet_convolutions(224).items():
-            convolution(bench, name, layer, batch)
+            both_algorithms(bench, name, layer, batch)
     for name, layer in small_convolutions(28).items():
-        convolution(bench, name, layer, 128)
+        both_algorithms(bench, name, layer, 128)
 
 
-def convolution(bench, name, layer, batch):
+def both_algorithms(bench, name, layer, batch):
+    import minicnn
+
+    k, stride = layer[3:5]
+    for algorithm, allowed in [("im2col", EXACT), ("winograd", WINOGRAD)][: 2 if (k, stride) == (3, 1) else 1]:
+        with minicnn.conv_algorithm(algorithm):
+            convolution(bench, f"{name} {algorithm}", layer, batch, allowed)
+
+
+def convolution(bench, name, layer, batch, allowed):
     from minicnn.backends import cuda
 
     C, filters, size, k, stride, padding = layer
@@ -95,7 +109,7 @@ def convolution(bench, name, layer, batch):
     for which, call in ours.items():
         if which != "dx" or C > 3:  # nobody asks for the gradient of the images
             theirs, truth = (torch_convolution(which, *given, stride, padding) for given in (tensors, doubles))
-            bench.product("conv", f"conv {name} batch {batch} {which}", call, theirs, truth, work)
+            bench.product("conv", f"conv {name} batch {batch} {which}", call, theirs, truth, work, allowed)
 
 
 def torch_convolution(which, x, weight, dy, stride, padding):
@@ -194,48 +208,69 @@ def sgd(bench):
 
 
 def steps(bench, batches):
-    """Whole training steps at batch 128; the images are on the GPU."""
-    from minicnn import models
-    from minicnn.bench import torch_peer
-
-    small = models.SimpleCNN(1, 10, 28), torch_peer.small_cnn(1, 10, 28)
-    training_step(bench, "SimpleCNN", *small, (128, 1, 28, 28), 10)
-    training_step(bench, "ResNet18", models.resnet18(), torch_peer.resnet18(), (128, 3, 224, 224), 1000)
+    """Whole training steps at batch 128, one operation after the other and as a graph; the images are on the GPU."""
+    training_step(bench, "SimpleCNN", (128, 1, 28, 28), 10)
+    training_step(bench, "ResNet18", (128, 3, 224, 224), 1000)
 
 
-def training_step(bench, name, model, theirs, shape, classes):
+def training_step(bench, name, shape, classes):
     """Forward, cross-entropy, backward, SGD with momentum; checked by the loss and the outer gradients of a step."""
-    import copy
-
-    import cupy
+    import numpy as np
     import torch
 
     from minicnn.bench import torch_peer
-    from minicnn.bench.steps import MOMENTUM, RATE, flops, our_step
+    from minicnn.bench.steps import MOMENTUM, RATE, flops, our_graph, our_network, our_step, torch_network
+    from minicnn.training.graphed import RUNS
 
-    work = 3.0 * shape[0] * flops(model, shape[1], shape[2])
-    theirs = torch_peer.with_weights(theirs, model.state_dict()).cuda()
-    double = copy.deepcopy(theirs).double()
-    x, target = bench.random(*shape), cupy.random.RandomState(1).randint(0, classes, shape[0]).astype("int64")
+    x, target = bench.random(*shape), np.random.default_rng(1).integers(0, classes, shape[0])
+    images, answers = bench.tensor(x), torch.from_numpy(target).cuda()
+    state = our_network(name, shape[2]).state_dict()
+    work = 3.0 * shape[0] * flops(our_network(name, shape[2]), shape[1], shape[2])
 
-    def torch_step(network, images):
-        parameters = list(network.parameters())
+    def ours(make):
+        model = our_network(name, shape[2])
+        model.load_state_dict(state)
+        return make(model.to("cuda"), x, target)
+
+    def torch_step(dtype):
+        theirs = torch_peer.with_weights(torch_network(name, shape[2]), state, torch_peer.NCHW).to("cuda", dtype)
+        parameters = list(theirs.parameters())
         optimizer = torch.optim.SGD(parameters, lr=RATE, momentum=MOMENTUM, fused=True)
 
         def step():
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(network(images), bench.tensor(target))
+            loss = torch.nn.functional.cross_entropy(theirs(images.to(dtype)), answers)
             loss.backward()
             optimizer.step()
             return loss.detach(), parameters[0].grad, parameters[-2].grad
 
         return step
 
-    images = bench.tensor(x)
-    bench.measure(
-        "step", f"{name} step, batch {shape[0]}", our_step(model.to("cuda"), x, target), torch_step(theirs, images),
-        torch_step(double, images.double()), work, bench.flops, allowed=5e-2, repeats=False,
-    )  # fmt: skip
+    for form, make, before in (("step", our_step, 0), ("graph", our_graph, RUNS)):
+        call, truth = ours(make), torch_step(torch.float64)
+        for _ in range(before):  # a graph is captured after so many steps
+            call(), truth()
+        title = f"{name} {form}, batch {shape[0]}"
+        bench.measure("step", title, call, torch_step(torch.float32), truth, work, bench.flops, 5e-2, repeats=False)
+        if name == "SimpleCNN":
+            memory(bench, title, call)
+
+
+def memory(bench, title, call):
+    """CuPy's pool holds as much after 1,000 steps as after 10."""
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+
+    def held(steps):
+        for _ in range(steps):
+            call()
+        return pool.used_bytes(), pool.total_bytes()
+
+    few, many = held(10), held(1000)
+    print(f"{title}: {many[0]} bytes used and {many[1]} held after 1,000 steps, {few[0]} and {few[1]} after 10")
+    if few != many:
+        bench.lines.append({"section": "step", "name": f"{title}: memory grows"})
 
 
 def bars(lines):
@@ -248,7 +283,9 @@ def bars(lines):
     for name, bar in (
         ("sgemm 4096 A B", 0.6),
         ("ResNet18 step, batch 128", 0.5),
+        ("ResNet18 graph, batch 128", 0.5),
         ("SimpleCNN step, batch 128", 1.0),
+        ("SimpleCNN graph, batch 128", 1.0),
     ):
         if name in found:
             yield f"{name}: torch float32's time by ours {found[name]['ratio']:.2f} (bar {bar})"

@@ -53,7 +53,6 @@ def _kind(arg):
 
 
 def _operations(dtype):
-    from minicnn import functional as F
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, 4, 9, 9)).astype(dtype)
@@ -71,7 +70,15 @@ def _operations(dtype):
         ("conv2d", (x, weight), {"padding": 1}), ("conv2d", (x, weight, np.ones(8, dtype)), {"stride": 2}),
         ("conv2d", (x, weight[:4, :1].copy(), four), {"groups": 4}), ("linear", (row, weight[:, :, 0, 0], None), {}),
     ]  # fmt: skip
-    for name, arguments, settings in calls:
+    for algorithm, (name, arguments, settings) in [("auto", call) for call in calls] + [("winograd", calls[-4])]:
+        _both_ways(algorithm, name, arguments, settings)
+
+
+def _both_ways(algorithm, name, arguments, settings):
+    import minicnn
+    from minicnn import functional as F
+
+    with minicnn.conv_algorithm(algorithm):
         y, ctx = getattr(F, name)(*arguments, **settings)
         dy = y if isinstance(y, np.ndarray) else 1.0
         if name != "add":  # its backward copies

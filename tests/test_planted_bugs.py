@@ -75,10 +75,10 @@ BUGS = {
         f"{REFERENCE}.norm", "batch_norm_train_backward", "- dbias[:, None] / values", "",
         checks.batch_norm, {}),
     "batch norm: the running variance is the biased one": (
-        f"{FUNCTIONAL}.norm", "_move", " * (values / (values - 1))", "",
+        f"{FUNCTIONAL}.norm", "_move", ", values / (values - 1))", ", 1.0)",
         checks.batch_norm, {}),
     "batch norm: momentum weighs the old value": (
-        f"{FUNCTIONAL}.norm", "_move", "(1 - momentum) * running_mean + momentum * mean",
+        "minicnn.backends.few_numbers", "batch_norm_move", "(1 - momentum) * running_mean + momentum * mean",
         "momentum * running_mean + (1 - momentum) * mean",
         checks.batch_norm, {}),
     "batch norm: eps outside the square root": (
@@ -108,7 +108,7 @@ BUGS = {
         "counts = np.ones(target.shape, bool)",
         checks.cross_entropy, {"ignored": True, "label_smoothing": 0.1}),
     "mean loss: the gradient is not divided by the number of values": (
-        f"{FUNCTIONAL}.loss", "_per_value", "x.size if divisor is None else divisor", "1.0",
+        f"{FUNCTIONAL}.loss", "_per_value", "np.asarray(x.size, np.float64)", "np.asarray(1.0)",
         checks.mse_loss, {}),
     "sgd: the momentum has the wrong sign": (
         f"{REFERENCE}.optim", "sgd_step", "else momentum * b", "else -momentum * b",

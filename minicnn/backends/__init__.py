@@ -37,6 +37,7 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     batch_norm_eval_forward(x, mean, var, weight, bias, eps) -> y
     batch_norm_eval_backward(dy, x, weight, mean, var, eps) -> (dx, dweight, dbias)
 
+    batch_norm_move(running_mean, running_var, mean, var, momentum, correction) -> None         in place
     batch_norm_relu_forward(x, residual, weight, bias, eps) -> (y, mean, var)       y = relu(batch norm [+ residual])
     batch_norm_relu_backward(dy, y, x, weight, mean, var, eps, wanted) -> (dx, dweight, dbias, g)   g: of the residual
 
@@ -66,6 +67,8 @@ A backend is this list of names (pairs are (height, width); `padding` of a convo
     bce_with_logits_forward(x, target) -> losses          bce_with_logits_backward(scale, x, target) -> dx
         logits (N, C, L); target int64 (N, L) or floating (N, C, L); losses, weights, scale (N, L): the unreduced loss,
         what each position adds to the divisor of the mean, and the upstream gradient of each position;
+    reduce_losses(losses, weights, mean) -> (loss, divisor)       0-d; weights an array or their sum
+    loss_scale(dy, divisor, shape) -> scale               dy 0-d
         of mse and bce x and target have any one shape, and scale that shape too, or () for one number for all
 
     sgd_step, adam_step, rmsprop_step: see optim.py of the reference; lists of arrays, changed in place

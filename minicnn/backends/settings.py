@@ -51,6 +51,7 @@ class Choice:
 _conv_algorithm = Choice("conv_algorithm", CONV_ALGORITHMS, "auto")
 backend_choice = Choice("backend", BACKENDS, "cpu")
 _keeping: ContextVar[bool] = ContextVar("keeping", default=True)
+_recording: ContextVar[bool] = ContextVar("recording", default=False)
 _num_threads: int | None = None
 
 
@@ -89,6 +90,21 @@ def no_grad() -> Iterator[None]:
 def keeps_contexts() -> bool:
     """False inside `no_grad()`."""
     return _keeping.get()
+
+
+@contextmanager
+def record() -> Iterator[None]:
+    """Inside this block the launches of a GPU are recorded for a graph: nothing may wait for their results."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def recording() -> bool:
+    """True inside `record()`."""
+    return _recording.get()
 
 
 def set_num_threads(n: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import manual_seed, models, nn, optim
 from ..backends import backend
 from ..inspect import summary
+from ..training import GraphedStep
 from . import torch_peer
 from .harness import OURS, Case
 from .operations import random
@@ -29,21 +30,21 @@ def training_step(network: str, image: int, batch: int, peers: Sequence[str]) ->
     channels, classes = NETWORKS[network]
     images = random(batch, channels, image, image)
     target = np.random.default_rng(1).integers(0, classes, batch)
-    model = _network(network, image)
+    model = our_network(network, image)
     state = model.state_dict()
     calls = {OURS: our_step(model, images, target)}
     work = 3.0 * batch * flops(model, channels, image)  # the backward: one product for dx, one for dweight
     if "torch" in peers:
         for layout in (torch_peer.NCHW, torch_peer.CHANNELS_LAST):
-            theirs = torch_peer.with_weights(_torch_network(network, image), state, layout)
+            theirs = torch_peer.with_weights(torch_network(network, image), state, layout)
             calls[layout] = torch_step(theirs, images, target, layout)
 
     def truth() -> tuple:
         exact = images.astype(np.float64)
         if "torch" in peers:
-            theirs = torch_peer.with_weights(_torch_network(network, image), state, double=True)
+            theirs = torch_peer.with_weights(torch_network(network, image), state, double=True)
             return torch_step(theirs, exact, target, torch_peer.NCHW)()
-        ours = _network(network, image).astype(np.float64)
+        ours = our_network(network, image).astype(np.float64)
         ours.load_state_dict(state)
         with backend("reference"):
             return our_step(ours, exact, target)()
@@ -62,11 +63,11 @@ def flops(model: Any, channels: int, image: int) -> int:
     return found
 
 
-def _network(name: str, image: int) -> Any:
+def our_network(name: str, image: int) -> Any:
     return models.resnet18() if name == "ResNet18" else models.SimpleCNN(*NETWORKS[name], image)
 
 
-def _torch_network(name: str, image: int) -> Any:
+def torch_network(name: str, image: int) -> Any:
     return torch_peer.resnet18() if name == "ResNet18" else torch_peer.small_cnn(*NETWORKS[name], image)
 
 
@@ -81,6 +82,19 @@ def our_step(model: Any, images: Array, target: Array) -> Callable[[], tuple]:
         loss = criterion(model(images), target)
         model.backward(criterion.backward(), need_dx=False)
         optimizer.step()
+        return loss, parameters[0].grad, parameters[-2].grad
+
+    return step
+
+
+def our_graph(model: Any, images: Array, target: Array) -> Callable[[], tuple]:
+    """The same on a GPU, as a graph after the first `graphed.RUNS` calls."""
+    optimizer = optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    graphed = GraphedStep(model, nn.CrossEntropyLoss(), optimizer)
+    parameters = list(model.parameters())
+
+    def step() -> tuple:
+        _, loss = graphed(images, target)
         return loss, parameters[0].grad, parameters[-2].grad
 
     return step
@@ -107,7 +121,7 @@ def torch_step(model: Any, images: Array, target: Array, layout: str) -> Callabl
 def optimizer_step(name: str, network: str, image: int, peers: Sequence[str]) -> Case:
     """One step of an optimiser on all parameters of a network, every gradient given."""
     settings, arrays = OPTIMIZERS[name]
-    shapes = [p.data.shape for p in _network(network, image).parameters()]
+    shapes = [p.data.shape for p in our_network(network, image).parameters()]
     moved = arrays * 4.0 * sum(math.prod(shape) for shape in shapes)
     calls = {OURS: our_optimizer(name, settings, shapes, np.float32)}
     if "torch" in peers:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends.places import c_order, is_array, library
+from ..backends.settings import recording
 from . import check, door
 
 Array = np.ndarray
@@ -19,7 +20,7 @@ class CrossEntropyContext(NamedTuple):
     ignore_index: int
     reduction: str
     label_smoothing: float
-    divisor: float  # of the mean: the summed weights of the targets that count
+    divisor: Any  # of the mean: the summed weights of the targets that count, a number or 0-d array
 
 
 def cross_entropy(
@@ -61,8 +62,7 @@ def cross_entropy(
         check.shape(name, "weight", weight, (classes,), "one a class")
     positions = _targets(name, logits, target, ignore_index)
     losses, weights = backend.cross_entropy_forward(_planes(logits), positions, weight, ignore_index, label_smoothing)
-    divisor = _total(weights)
-    loss = _reduced(losses, reduction, divisor, (*logits.shape[:1], *logits.shape[2:]) if logits.ndim > 1 else ())
+    loss, divisor = _reduced(backend, losses, weights, reduction, _loss_shape(logits, "none"))
     inputs = {
         "logits": logits, "target": target, "weight": weight, "ignore_index": ignore_index,
         "reduction": reduction, "label_smoothing": label_smoothing,
@@ -83,7 +83,7 @@ def cross_entropy_backward(dy: Any, ctx: CrossEntropyContext) -> Array:
     shape = _loss_shape(logits, reduction)
     backend = door.enter_backward(name, ctx, CrossEntropyContext, dy, shape, like=logits)
     positions = _targets(name, logits, target, ignore_index)
-    scale = _scale(dy, reduction, divisor, logits)
+    scale = _scale(backend, dy, reduction, divisor, logits)
     dlogits = backend.cross_entropy_backward(
         scale, _planes(logits), positions, weight, ignore_index, label_smoothing
     ).reshape(logits.shape)
@@ -96,7 +96,7 @@ class NllLossContext(NamedTuple):
     weight: Array | None
     ignore_index: int
     reduction: str
-    divisor: float  # of the mean: the summed weights of the targets that count
+    divisor: Any  # of the mean: the summed weights of the targets that count, a number or 0-d array
 
 
 def nll_loss(
@@ -124,8 +124,7 @@ def nll_loss(
         check.shape(name, "weight", weight, (classes,), "one a class")
     positions = _class_indices(name, log_probs, target, ignore_index)
     losses, weights = backend.nll_loss_forward(_planes(log_probs), positions, weight, ignore_index)
-    divisor = _total(weights)
-    loss = _reduced(losses, reduction, divisor, _loss_shape(log_probs, "none"))
+    loss, divisor = _reduced(backend, losses, weights, reduction, _loss_shape(log_probs, "none"))
     inputs = {
         "log_probs": log_probs, "target": target, "weight": weight, "ignore_index": ignore_index,
         "reduction": reduction,
@@ -142,7 +141,7 @@ def nll_loss_backward(dy: Any, ctx: NllLossContext) -> Array:
     shape = _loss_shape(log_probs, reduction)
     backend = door.enter_backward(name, ctx, NllLossContext, dy, shape, like=log_probs)
     positions = _class_indices(name, log_probs, target, ignore_index)
-    scale = _scale(dy, reduction, divisor, log_probs)
+    scale = _scale(backend, dy, reduction, divisor, log_probs)
     dx = backend.nll_loss_backward(scale, _planes(log_probs).shape, positions, weight, ignore_index)
     return door.leave_backward(name, ctx, dy, dx.reshape(log_probs.shape))
 
@@ -166,7 +165,7 @@ def mse_loss(x: Array, target: Array, reduction: str = "mean") -> tuple[Any, Mse
     array([ 0., -3.])
     """
     backend, reduction = _enter_pair("mse_loss", x, target, reduction)
-    loss = _reduced(backend.mse_loss_forward(x, target), reduction, x.size, x.shape)
+    loss, _ = _reduced(backend, backend.mse_loss_forward(x, target), x.size, reduction, x.shape)
     inputs = {"x": x, "target": target, "reduction": reduction}
     return door.leave("mse_loss", inputs, loss, MseLossContext(x, target, reduction))
 
@@ -205,7 +204,7 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     backend, reduction = _enter_pair(name, x, target, reduction)
-    loss = _reduced(backend.bce_with_logits_forward(x, target), reduction, x.size, x.shape)
+    loss, _ = _reduced(backend, backend.bce_with_logits_forward(x, target), x.size, reduction, x.shape)
     inputs = {"x": x, "target": target, "reduction": reduction}
     return door.leave(name, inputs, loss, BceWithLogitsContext(x, target, reduction))
 
@@ -270,15 +269,24 @@ def _targets(operation: str, logits: Array, target: Any, ignore_index: int) -> A
     return _planes(target)
 
 
+def check_classes(operation: str, logits: Array, target: Any, ignore_index: int) -> None:
+    """The errors of a loss for class indices that are none of the logits' classes, without the loss."""
+    if is_array(target) and target.dtype.kind in "iu":
+        _class_indices(operation, logits, target, ignore_index)
+
+
 def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int) -> Array:
-    """int64 (N, L), every index a class or `ignore_index`. The kernels rely on it, so a backward checks again."""
+    """int64 (N, L), every index a class or `ignore_index`. The kernels rely on it, so a backward checks again.
+
+    While launches are recorded whoever records them checks, since to look at the numbers would wait for the GPU.
+    """
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         target = np.asarray(target)
     if not is_array(target) or target.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target must be an array of integer class indices, got {door.describe(target)}")
     check.shape(operation, "target", target, _loss_shape(logits, "none"), "one class index a position")
     N, C, L = (1, *logits.shape, 1) if logits.ndim == 1 else (*logits.shape[:2], math.prod(logits.shape[2:]))
-    if target.size and not (_least(target) >= 0 and _largest(target) < C):
+    if target.size and not recording() and not (_least(target) >= 0 and _largest(target) < C):
         wrong = (target != ignore_index) & ((target < 0) | (target >= C))
         if wrong.any():
             raise IndexError(
@@ -297,23 +305,12 @@ def _largest(target: Array) -> Any:
     return np.maximum.reduce(target, None) if isinstance(target, np.ndarray) else int(target.max())
 
 
-def _total(values: Array) -> float:
-    """The sum, in float64 at least, so that its rounding does not grow with the number of values."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        if not isinstance(values, np.ndarray):
-            return values.sum(dtype=np.float64)  # stays on the GPU
-        return np.add.reduce(values, None, np.float64 if values.itemsize <= 8 else values.dtype)
-
-
-def _reduced(losses: Array, reduction: str, divisor: Any, shape: tuple[int, ...]) -> Any:
-    """The loss as its reduction wants it: an array of `shape` for "none", else a scalar of the dtype of losses."""
+def _reduced(backend: Any, losses: Array, weights: Any, reduction: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """(the loss: an array of `shape` for "none", else a scalar; what the mean divides by)."""
     if reduction == "none":
-        return c_order(losses).reshape(shape)
-    total = _total(losses)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        if not isinstance(losses, np.ndarray):
-            return (total if reduction == "sum" else total / divisor).astype(losses.dtype)
-        return losses.dtype.type(total if reduction == "sum" else total / np.float64(divisor))
+        return c_order(losses).reshape(shape), 1.0
+    loss, divisor = backend.reduce_losses(losses, weights, reduction == "mean")
+    return loss if recording() else loss[()], divisor
 
 
 def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
@@ -333,19 +330,19 @@ def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
         )
 
 
-def _scale(dy: Array, reduction: str, divisor: Any, logits: Array) -> Array:
+def _scale(backend: Any, dy: Array, reduction: str, divisor: Any, logits: Array) -> Array:
     """The gradient of each unreduced loss, (N, L)."""
     N, _, L = _planes(logits).shape
-    scale = _per_value(dy, reduction, logits, divisor)
-    return library(logits).full((N, L), scale, logits.dtype) if scale.ndim == 0 else scale.reshape(N, L)
+    if reduction == "mean":
+        return backend.loss_scale(dy, divisor, (N, L))
+    return library(logits).full((N, L), dy, logits.dtype) if dy.ndim == 0 else dy.reshape(N, L)
 
 
-def _per_value(dy: Array, reduction: str, x: Array, divisor: Any = None) -> Array:
-    """dy of one unreduced loss: 0-d for "mean", where it is divided by the divisor (all values), and for "sum"."""
+def _per_value(dy: Array, reduction: str, x: Array) -> Array:
+    """dy of one unreduced loss: 0-d for "mean", where it is divided by the number of values, and for "sum"."""
     if reduction != "mean":
         return dy
-    divisor = x.size if divisor is None else divisor
     with np.errstate(invalid="ignore", divide="ignore"):
         if not isinstance(x, np.ndarray):
-            return (dy / divisor).astype(x.dtype)
-        return np.asarray(dy / np.asarray(divisor, np.float64), x.dtype)
+            return (dy / x.size).astype(x.dtype)
+        return np.asarray(dy / np.asarray(x.size, np.float64), x.dtype)

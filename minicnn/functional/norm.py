@@ -62,7 +62,7 @@ def batch_norm(
         y = backend.batch_norm_eval_forward(planes, mean, var, weight, bias, eps)
     else:
         y, mean, var = backend.batch_norm_train_forward(planes, weight, bias, eps)
-        _move(running_mean, running_var, mean, var, momentum, x)
+        _move(backend, running_mean, running_var, mean, var, momentum, x)
     inputs = {
         "x": x, "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
         "training": training, "momentum": momentum, "eps": eps,
@@ -107,7 +107,7 @@ def batch_norm_relu(
     _check_batch_norm(x, running_mean, running_var, weight, bias, True, momentum, eps)
     other = None if residual is None else _planes(residual)
     y, mean, var = backend.batch_norm_relu_forward(_planes(x), other, weight, bias, eps)
-    _move(running_mean, running_var, mean, var, momentum, x)
+    _move(backend, running_mean, running_var, mean, var, momentum, x)
     return y.reshape(x.shape), BatchNormContext(x, weight, bias, mean, var, True, eps)
 
 
@@ -127,13 +127,11 @@ def batch_norm_relu_backward(
     )
 
 
-def _move(running_mean, running_var, mean, var, momentum, x):
+def _move(backend, running_mean, running_var, mean, var, momentum, x):
     """The running statistics by those of the batch, in place."""
     if running_mean is not None and x.size:
         values = x.size // x.shape[1]  # a channel
-        with np.errstate(invalid="ignore", over="ignore"):
-            running_mean[...] = (1 - momentum) * running_mean + momentum * mean
-            running_var[...] = (1 - momentum) * running_var + momentum * var * (values / (values - 1))
+        backend.batch_norm_move(running_mean, running_var, mean, var, momentum, values / (values - 1))
 
 
 def _check_batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps):

@@ -42,18 +42,21 @@ def _copied_ahead(loader: Batches) -> Iterator[tuple[Any, Any]]:
         under_way.append((on_gpu, target, copying.record(), pinned))
 
     arrived: Any = None
-    for x, target in loader:
-        if is_array(x) and not isinstance(x, np.ndarray):
-            yield x, target  # the loader has its batches there already
-            continue
-        start(x, target)
-        if len(under_way) < 2:
-            continue
-        arrived = _take(under_way, arrived)
-        yield arrived[0], arrived[1]
-    while under_way:
-        arrived = _take(under_way, arrived)
-        yield arrived[0], arrived[1]
+    try:
+        for x, target in loader:
+            if is_array(x) and not isinstance(x, np.ndarray):
+                yield x, target  # the loader has its batches there already
+                continue
+            start(x, target)
+            if len(under_way) < 2:
+                continue
+            arrived = _take(under_way, arrived)
+            yield arrived[0], arrived[1]
+        while under_way:
+            arrived = _take(under_way, arrived)
+            yield arrived[0], arrived[1]
+    finally:
+        copying.synchronize()  # whoever stops early must not leave copies from memory that is free again
 
 
 def _take(under_way: deque, before: Any) -> Any:

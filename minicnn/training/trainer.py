@@ -14,6 +14,7 @@ from ..backends.settings import no_grad
 from ..optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from .batches import batches_for
 from .callbacks import Callback
+from .graphed import GraphedStep
 from .history import History
 
 Array = np.ndarray
@@ -26,6 +27,9 @@ class Trainer:
     model: an `nn.Module`. criterion: a loss module with reduction "mean" or "sum". optimizer: over the parameters to
     train. scheduler: stepped after every batch if it is a `OneCycleLR`, else after every epoch; a `ReduceLROnPlateau`
     is given the epoch's val_loss (without a val_loader, its loss). callbacks: see `Callback`.
+
+    graph: on a GPU a step becomes one launch where it can (see `GraphedStep`); a loss that is not finite is then found
+    after the step that it led to.
 
     A loader is anything to iterate over that gives pairs (x, target), anew in every epoch. A last batch of one image
     is trained on like any other; a batch norm that then sees a single value a channel says so, as in torch
@@ -46,12 +50,20 @@ class Trainer:
     """
 
     def __init__(
-        self, model: Any, criterion: Any, optimizer: Any, scheduler: Any = None, callbacks: Sequence[Callback] = ()
+        self,
+        model: Any,
+        criterion: Any,
+        optimizer: Any,
+        scheduler: Any = None,
+        callbacks: Sequence[Callback] = (),
+        *,
+        graph: bool = False,
     ):
         if getattr(criterion, "reduction", "mean") not in ("mean", "sum"):
             raise ValueError(f"Trainer: criterion must have reduction mean or sum, got {criterion.reduction!r}")
         self.model, self.criterion, self.optimizer, self.scheduler = model, criterion, optimizer, scheduler
         self.callbacks = list(callbacks)
+        self.graphed = GraphedStep(model, criterion, optimizer) if graph else None
         self.history = History()  # of all epochs that this trainer, or the checkpoint it was resumed from, has seen
 
     def fit(self, train_loader: Loader, val_loader: Loader | None = None, epochs: int = 1) -> History:
@@ -113,20 +125,28 @@ class Trainer:
 
     def _step(self, x: Array, target: Array) -> tuple[Array, Any]:
         """Forward, loss, backward, step: the whole of learning."""
-        y = self.model(x)
-        loss = self.criterion(y, target)
+        if self.graphed is not None:
+            y, loss = self.graphed(x, target)
+            self._check(loss)
+        else:
+            y = self.model(x)
+            loss = self.criterion(y, target)
+            self._check(loss)
+            self.optimizer.zero_grad()
+            self.model.backward(self.criterion.backward(), need_dx=False)
+            self.optimizer.step()
+        if isinstance(self.scheduler, OneCycleLR):
+            self.scheduler.step()
+        return y, loss
+
+    def _check(self, loss: Any) -> None:
+        """A `FloatingPointError` for a loss that is not finite."""
         if not math.isfinite(loss):
             rate = self.optimizer.param_groups[0]["lr"]
             raise FloatingPointError(
                 f"fit: the loss became {float(loss)} in epoch {len(self.history) + 1} at learning rate {rate:.3g}: "
                 "lower the learning rate, or look for NaN in the data"
             )
-        self.optimizer.zero_grad()
-        self.model.backward(self.criterion.backward(), need_dx=False)
-        self.optimizer.step()
-        if isinstance(self.scheduler, OneCycleLR):
-            self.scheduler.step()
-        return y, loss
 
     def _schedule_epoch(self, record: dict[str, float]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):

@@ -5,6 +5,7 @@ import pytest
 from gpu import GPU
 
 import minicnn
+from minicnn import functional as F
 from minicnn import nn, optim
 from minicnn.data import DataLoader, Digits
 from minicnn.training import Trainer
@@ -25,10 +26,10 @@ def network(seed=0):
     )  # fmt: skip
 
 
-def trained(where, epochs=2):
+def trained(where, epochs=2, graph=False):
     model = network().to(where)
     loader = DataLoader(Digits(train=True), batch_size=64, shuffle=True, seed=1)
-    trainer = Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.05, momentum=0.9))
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.05, momentum=0.9), graph=graph)
     return model, trainer.fit(loader, epochs=epochs)
 
 
@@ -54,6 +55,28 @@ def test_results_repeat_bit_for_bit(cupy):
     first, second = trained("cuda")[0].state_dict(), trained("cuda")[0].state_dict()
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
+
+
+def test_a_graph_trains_to_the_same_bits(cupy):
+    eager, graphed = trained("cuda")[0].state_dict(), trained("cuda", graph=True)[0].state_dict()
+    for name, array in eager.items():
+        np.testing.assert_array_equal(array, graphed[name], name)
+
+
+@pytest.mark.parametrize("algorithm", ["im2col", "winograd"])
+def test_a_convolution_of_many_channels(cupy, algorithm, rng):
+    """Whole blocks of 128 × 128, which the simulator has no time for."""
+    x, dy = (rng.standard_normal((4, 160, 14, 14), np.float32) for _ in range(2))
+    weight = rng.standard_normal((160, 160, 3, 3), np.float32)
+    wide = [a.astype(np.float64) for a in (x, weight, dy)]
+    with minicnn.backend("reference"):
+        truth, ctx = F.conv2d(*wide[:2], padding=1)
+        truths = truth, *F.conv2d_backward(wide[2], ctx)[:2]
+    with minicnn.conv_algorithm(algorithm):
+        y, ctx = F.conv2d(cupy.asarray(x), cupy.asarray(weight), padding=1)
+        found = y, *F.conv2d_backward(cupy.asarray(dy), ctx)[:2]
+    for array, exact in zip(found, truths):
+        assert np.abs(array.get() - exact).max() <= 2e-5 * np.abs(exact).max()
 
 
 def test_memory_does_not_grow_over_1000_steps(cupy):

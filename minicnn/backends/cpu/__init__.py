@@ -14,6 +14,7 @@ _NAMES = {
     ),
     "conv": ("conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"),
     "elementwise": ("add_forward", "dropout_forward"),
+    ".few_numbers": ("batch_norm_move", "loss_scale", "reduce_losses"),  # those of all backends in main memory
     "interpolate": ("blend2d_forward", "blend2d_input_grad"),
     "linear": ("add_channel_bias", "channel_sum", "linear_forward", "linear_input_grad", "linear_weight_grad"),
     "loss": (

@@ -62,17 +62,18 @@ CODE_SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "BOUNDSCHECK", "OPT",
 
 @cache
 def source_hash(stem: str) -> str:
-    """A hash of one file of this folder and of those it imports, directly or not."""
-    found, waiting = {}, [stem]
+    """A hash of one file of this folder and of those it imports, here or in the folder above, directly or not."""
+    here = Path(__file__).parent
+    found, waiting = {}, [here / f"{stem}.py"]
     while waiting:
-        name = waiting.pop()
-        source = Path(__file__).with_name(f"{name}.py")
-        if name not in found and source.exists():
-            found[name] = source.read_bytes()
-            waiting += re.findall(r"^from \.(\w+) import", found[name].decode(), re.MULTILINE)
+        source = waiting.pop()
+        if source not in found and source.exists():
+            found[source] = source.read_bytes()
+            for dots, name in re.findall(r"^from (\.\.?)(\w+) import", found[source].decode(), re.MULTILINE):
+                waiting.append((source.parent if dots == "." else source.parent.parent) / f"{name}.py")
     digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(name.encode() + found[name])
+    for source in sorted(found):
+        digest.update(source.relative_to(here.parent).as_posix().encode() + found[source])
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .launch import SIMULATED
+from .tape import RECORD, NotRecordable, current
 
 if SIMULATED:
     xp: Any = np
@@ -52,17 +53,41 @@ def constant(values: np.ndarray) -> Array:
 
     Settings and tables are the same in every step: copying each of them anew would cost more than their kernels.
     """
-    if SIMULATED:
-        return values
-    place = xp.cuda.runtime.getDevice(), xp.cuda.get_current_stream().ptr  # on another stream it may not have arrived
-    return _constant(values.tobytes(), values.dtype.str, values.shape, place)
+    return values if SIMULATED else kept(_constant(values.tobytes(), values.dtype.str, values.shape, place()))
 
 
-@lru_cache(maxsize=1024)
-def _constant(data: bytes, dtype: str, shape: tuple[int, ...], place: tuple) -> Array:
+def varying(values: np.ndarray) -> Array:
+    """The same for numbers that may be others in the next step; a recorded step reads them anew each time."""
+    tape = current()
+    if tape is not None:
+        return tape.number(values)
+    return values if SIMULATED else _recent(values.tobytes(), values.dtype.str, values.shape, place())
+
+
+def place() -> tuple:
+    """The device and the stream: what was copied on one stream may not have arrived yet on another."""
+    return () if SIMULATED else (xp.cuda.runtime.getDevice(), xp.cuda.get_current_stream().ptr)
+
+
+def kept(arrays: Any) -> Any:
+    """The arrays themselves; a step that is being recorded holds them, whatever a cache forgets."""
+    tape = current()
+    if tape is not None and tape.mode == RECORD:
+        tape.kept.append(arrays)
+    return arrays
+
+
+def _copied(data: bytes, dtype: str, shape: tuple[int, ...], place: tuple) -> Array:
     return xp.asarray(np.frombuffer(data, dtype).reshape(shape))
+
+
+_constant = lru_cache(maxsize=1024)(_copied)
+_recent = lru_cache(maxsize=8)(_copied)  # those of Adam are new in every step
 
 
 def on_device(values: Any, dtype: Any = None) -> Array:
     """A NumPy array (or a list of numbers) on the GPU; an array that is there already as it is."""
+    tape = current()
+    if tape is not None and tape.mode == RECORD and isinstance(values, np.ndarray) and not SIMULATED:
+        raise NotRecordable("an operation takes an array from main memory")
     return xp.asarray(values, dtype)

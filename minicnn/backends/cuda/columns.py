@@ -12,22 +12,25 @@ from functools import lru_cache
 
 import numpy as np
 
-from .arrays import on_device
+from .arrays import kept, on_device, place
 
 OUTSIDE = -(1 << 30)  # a row outside every image, whatever is added to it
 PHASE = 8  # int32 numbers that describe a phase
 
 
-@lru_cache(maxsize=256)
 def forward_table(channels, kernel, size, out_size, padding, dilation, multiple):
     """(table, phases) of a convolution of images (channels, *size): one phase, which is the whole output."""
+    return kept(_forward_table(channels, kernel, size, out_size, padding, dilation, multiple, place()))
+
+
+@lru_cache(maxsize=256)
+def _forward_table(channels, kernel, size, out_size, padding, dilation, multiple, place):
     i, j = np.indices(kernel).reshape(2, -1)
     entries = _entries(channels, i * dilation[0] - padding[0], j * dilation[1] - padding[2], size)
     table, _ = _joined([entries], multiple)
     return on_device(table), on_device(np.array((0, 0, *out_size, 0, 0, len(entries), 0), np.int32))
 
 
-@lru_cache(maxsize=256)
 def gradient_tables(rows, filters, kernel, size, dy_size, stride, padding, dilation, multiple):
     """(table, phases, taps, places): what dx (…, *size) gathers from dy (filters, *dy_size); `places` on the host.
 
@@ -38,6 +41,11 @@ def gradient_tables(rows, filters, kernel, size, dy_size, stride, padding, dilat
     A phase is (h, w, rows, columns, its first entry in the table, where its filters begin, its entries, its taps); the
     longest come first. `rows` is how many filters each phase has, `taps` the kernel taps of all phases in their order.
     """
+    return kept(_gradient_tables(rows, filters, kernel, size, dy_size, stride, padding, dilation, multiple, place()))
+
+
+@lru_cache(maxsize=256)
+def _gradient_tables(rows, filters, kernel, size, dy_size, stride, padding, dilation, multiple, place):
     found = []
     for h in range(min(stride[0], size[0])):
         down = _of_phase(h + padding[0], kernel[0], stride[0], dilation[0])

@@ -173,6 +173,7 @@ def _compilers() -> tuple:
 @cache
 def _sources() -> str:
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for source in [*sorted(here.glob("*.py")), here.parent / "winograd_points.py"]:
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()

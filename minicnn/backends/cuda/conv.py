@@ -1,22 +1,26 @@
 """Convolution: chooses the algorithm and hands the arrays over as the kernels want them."""
 
 from ..settings import get_conv_algorithm
-from . import direct, implicit, implicit_grad
+from . import direct, implicit, implicit_grad, winograd
 from .arrays import canonical, zeros
 from .linear import add_channel_bias
 
-DIRECT, IM2COL = "direct", "im2col"
+DIRECT, IM2COL, WINOGRAD = "direct", "im2col", "winograd"
 MOST_BLOCKS = 65535  # of a grid along its third axis: groups times phases
 
 
-def choose(weight_shape, stride, groups):
+def choose(weight_shape, stride, dilation, groups, dtype, outputs):
     """The algorithm for a layer: a rule on its shape alone, never a timing, so that results repeat.
 
-    Depthwise layers have no sums over channels that a block could share: the plain loops take them, and what would need
-    more blocks side by side than a grid has. There is no Winograd on the GPU: asked for, the exact product takes its
-    place.
+    outputs: (images, height, width). "winograd" serves 3×3, stride 1, dilation 1, one group, float32; asked for
+    elsewhere, the exact product takes its place. "auto" takes it where it pays (see there). Depthwise layers have no
+    sums over channels that a block could share: the plain loops take them, and what would need more blocks side by side
+    than a grid has.
     """
     asked = get_conv_algorithm()
+    wanted = asked == WINOGRAD or (asked == "auto" and winograd.pays(*weight_shape[:2], *outputs))
+    if wanted and winograd.fits(weight_shape, stride, dilation, groups, dtype) and max(weight_shape) <= MOST_BLOCKS:
+        return WINOGRAD
     depthwise = groups > 1 and weight_shape[1] == 1
     too_many = groups * stride[0] * stride[1] > MOST_BLOCKS
     return DIRECT if asked == DIRECT or too_many or (asked == "auto" and depthwise) else IM2COL
@@ -33,7 +37,10 @@ def conv2d_forward(x, weight, bias, stride, padding, dilation, groups):
         if bias is not None and y.size:
             add_channel_bias(y, bias)
         return y
-    algorithm = direct if choose(weight.shape, stride, groups) == DIRECT else implicit
+    chosen = choose(weight.shape, stride, dilation, groups, x.dtype, (shape[0], *size))
+    if chosen == WINOGRAD:
+        return winograd.forward(x, weight, bias, padding, size)
+    algorithm = direct if chosen == DIRECT else implicit
     return algorithm.forward(x, weight, bias, stride, padding, dilation, groups, size)
 
 
@@ -50,7 +57,10 @@ def conv2d_input_grad(dy, weight, x_shape, stride, padding, dilation, groups):
     dy, weight = canonical(dy), canonical(weight)
     if 0 in x_shape or dy.size == 0 or weight.size == 0:
         return zeros(x_shape, dy.dtype)
-    if choose(weight.shape, stride, groups) == DIRECT:
+    chosen = choose(weight.shape, stride, dilation, groups, dy.dtype, (x_shape[0], *x_shape[2:]))
+    if chosen == WINOGRAD:
+        return winograd.input_grad(dy, weight, x_shape, padding)
+    if chosen == DIRECT:
         return direct.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
     dx = implicit.input_grad(dy, weight, x_shape, stride, padding, dilation, groups)
     # Whether a weight is infinite only the GPU knows, and asking it would wait for it: a pass over dx costs less.
@@ -63,5 +73,8 @@ def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     dy, x = canonical(dy), canonical(x)
     if 0 in weight_shape or dy.size == 0 or x.size == 0:
         return zeros(weight_shape, dy.dtype)
-    algorithm = direct if choose(weight_shape, stride, groups) == DIRECT else implicit_grad
+    chosen = choose(weight_shape, stride, dilation, groups, dy.dtype, (len(dy), *dy.shape[2:]))
+    if chosen == WINOGRAD:
+        return winograd.weight_grad(dy, x, weight_shape, padding)
+    algorithm = direct if chosen == DIRECT else implicit_grad
     return algorithm.weight_grad(dy, x, weight_shape, stride, padding, dilation, groups)

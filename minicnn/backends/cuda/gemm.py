@@ -20,22 +20,27 @@ from .tile import PAD, make_copy, make_multiply, make_store, tile_for
 
 def gemm(a, b, bias=None):
     """C = a @ b (+ bias, one number a column): a (M, K), b (K, N), both C-contiguous or the transpose of such."""
-    (M, K), N = a.shape, b.shape[1]
-    if M * N * K == 0:
-        c = zeros((M, N), a.dtype)
+    return batched(a[None], b[None], bias)[0]
+
+
+def batched(a, b, bias=None):
+    """C[e] = a[e] @ b[e] (+ bias) for each e: a (E, M, K), b (E, K, N), each of them as in `gemm`."""
+    (E, M, K), N = a.shape, b.shape[2]
+    if E * M * N * K == 0:
+        c = zeros((E, M, N), a.dtype)
         return c if bias is None else c + bias
-    c = empty((M, N), a.dtype)
+    c = empty((E, M, N), a.dtype)
     bias = None if bias is None else canonical(bias)
     tile = tile_for(M, a.dtype)
     a, a_layout, a_m, a_k = _operand(a)
-    b, b_layout, b_n, b_k = _operand(b.T)
+    b, b_layout, b_n, b_k = _operand(b.transpose(0, 2, 1))
     tiles, steps = blocks(M, tile.BM) * blocks(N, tile.BN), blocks(K, tile.BK)
-    slices = slices_for(tiles, tile, steps)
+    slices = slices_for(E * tiles, tile, steps)
     parts, flat = parts_for(c.reshape(-1), slices), c.reshape(-1)
     # the bias is added by whoever finishes a sum
-    sizes = (M, N, K, a_m, a_k, b_n, b_k, blocks(steps, slices), int(bias is not None and slices == 1))
+    sizes = (M, N, K, a_m, a_k, b_n, b_k, blocks(steps, slices), int(bias is not None and slices == 1))  # each e alike
     run = _product(tile, a.dtype, a_layout, b_layout)
-    launch(run, (tiles, slices), tile.threads, a, b, parts, flat if bias is None else bias, sizes)
+    launch(run, (tiles, slices, E), tile.threads, a, b, parts, flat if bias is None else bias, sizes)
     if slices > 1:
         finish(parts, flat, slices, bias=bias)
     return c
@@ -43,17 +48,18 @@ def gemm(a, b, bias=None):
 
 def _operand(a):
     """(flat array, layout, step of its rows, step of k) of A, or of B transposed."""
-    rows_lie_together = a.flags.f_contiguous and not a.flags.c_contiguous
-    lying = canonical(a.T if rows_lie_together else a)
-    step = lying.shape[1]
+    turned = a.transpose(0, 2, 1)
+    rows_lie_together = turned.flags.c_contiguous and not a.flags.c_contiguous
+    lying = canonical(turned if rows_lie_together else a)
+    step = lying.shape[2]
     if not rows_lie_together:
         return lying.reshape(-1), "k", step, 1
-    return lying.reshape(-1), "x" if step * a.dtype.itemsize % BYTES else "x16", 1, step
+    return lying.reshape(-1), "x" if step * a.dtype.itemsize % BYTES else "x16", 1, step  # 16 bytes: in each e, too
 
 
 @cache
 def _product(tile, dtype, a_layout, b_layout):
-    """The kernel for operands that lie so. Grid: (tiles, those of one column of tiles first; slices of k)."""
+    """The kernel for operands that lie so. Grid: (tiles, those of one column first; slices of k; e)."""
     number = numba.from_dtype(np.dtype(dtype))
     BM, BN, BK, TM, TN = tile
     A_SLICE, B_SLICE, SUMS = BK * (BM + PAD), BK * (BN + PAD), TM * TN
@@ -73,7 +79,7 @@ def _product(tile, dtype, a_layout, b_layout):
         m0, n0 = cuda.blockIdx.x % tiles_down * BM, cuda.blockIdx.x // tiles_down * BN
         first = cuda.blockIdx.y * steps * BK
         last = min(first + steps * BK, K)
-        a_at, b_at = m0 * a_m, n0 * b_n
+        a_at, b_at = cuda.blockIdx.z * M * K + m0 * a_m, cuda.blockIdx.z * K * N + n0 * b_n
         a_m, a_k, b_n, b_k = int32(a_m), int32(a_k), int32(b_n), int32(b_k)
         rows, columns = int32(min(M - m0, BM)), int32(min(N - n0, BN))
         depth = int32(min(last - first, BK))
@@ -96,7 +102,7 @@ def _product(tile, dtype, a_layout, b_layout):
                 if n < N:
                     for i in range(TM):
                         sums[i * TN + j] += bias[n]
-        c_at = cuda.blockIdx.y * M * N + m0 * N + n0
+        c_at = (cuda.blockIdx.y * cuda.gridDim.z + cuda.blockIdx.z) * M * N + m0 * N + n0
         store(c, c_at, N, rows, columns, N % 4 == 0, sums)
 
     return product

@@ -12,13 +12,17 @@ from .. import cuda
 from .arrays import xp
 from .launch import SIMULATED
 
-IN_PLACE = ("sgd_step", "adam_step", "rmsprop_step", "add_channel_bias")  # these change their arguments
+# these change their arguments
+IN_PLACE = (
+    "sgd_step", "adam_step", "rmsprop_step", "add_channel_bias", "batch_norm_move", "max_pool2d_into", "mean2d_into",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     function = getattr(cuda, name)
     if not SIMULATED and callable(function):
-        function = _prepared if name == "prepare_conv2d" else _there_and_back(function, name in IN_PLACE)
+        prepared = {"prepare_conv2d": _prepared_conv2d, "prepare_linear": _prepared_linear}
+        function = prepared.get(name) or _there_and_back(function, name in IN_PLACE)
     globals()[name] = function
     return function
 
@@ -61,16 +65,30 @@ def to_host(value: Any) -> Any:
     return value.get() if isinstance(value, xp.ndarray) and not SIMULATED else value
 
 
-def _prepared(weight, bias, *settings):
+def _prepared_conv2d(weight, bias, *settings, relu):
     """prepare_conv2d with its weights moved once."""
-    on_gpu = cuda.prepare_conv2d(xp.asarray(weight), None if bias is None else xp.asarray(bias), *settings)
+    on_gpu = cuda.prepare_conv2d(xp.asarray(weight), None if bias is None else xp.asarray(bias), *settings, relu=relu)
 
     def run(x, residual, out):
         residual = None if residual is None else xp.asarray(residual)
-        y = on_gpu(xp.asarray(x), residual, lambda shape: xp.empty(shape, x.dtype))
-        result = out(y.shape)
-        result[...] = y.get()
-        return result
+        return _written(on_gpu(xp.asarray(x), residual, _place(x.dtype)), out)
 
     run.algorithm = on_gpu.algorithm
     return run
+
+
+def _prepared_linear(weight, bias, relu):
+    """prepare_linear with its weights moved once."""
+    on_gpu = cuda.prepare_linear(xp.asarray(weight), None if bias is None else xp.asarray(bias), relu=relu)
+    return lambda x, out: _written(on_gpu(xp.asarray(x), _place(x.dtype)), out)
+
+
+def _place(dtype):
+    return lambda shape: xp.empty(shape, dtype)
+
+
+def _written(y, out):
+    """The array that out(shape) gives, with y of the GPU in it."""
+    result = out(y.shape)
+    result[...] = y.get()
+    return result

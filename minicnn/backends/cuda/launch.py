@@ -20,6 +20,8 @@ import numba
 import numpy as np
 from numba import cuda
 
+from .tape import REFRESH, current
+
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 WARP = 32  # threads that run in step
 
@@ -67,7 +69,8 @@ def launch(kernel: Kernel, grid: int | tuple, block: int | tuple, *args: Any, sh
     """
     grid = grid if isinstance(grid, tuple) else (grid,)
     block = block if isinstance(block, tuple) else (block,)
-    if 0 in grid:
+    tape = current()
+    if 0 in grid or (tape is not None and tape.mode == REFRESH):
         return
     if SIMULATED:
         _simulate(kernel, grid, block, args, shared)

@@ -7,7 +7,7 @@ state. A block looks up which parameter it works on (a binary search of a few st
 import numpy as np
 from numba import cuda
 
-from .arrays import BLOCK, blocks, constant, xp
+from .arrays import BLOCK, blocks, constant, varying, xp
 from .elementary import sqrt
 from .launch import SIMULATED, device, kernel, launch
 from .memory import read, write
@@ -52,9 +52,9 @@ def _step(step_kernel, lists, own, numbers, flags):
                 for role, arrays in enumerate(lists)
             ]
             starts, table = _table(roles)
-            settings = constant(np.array([*numbers], dtype))
-            each = constant(np.array([own[i] for i in chosen], dtype).reshape(len(chosen), -1))
-            launch(step_kernel, int(starts[-1]), BLOCK, constant(starts), constant(table), each, settings, *flags)
+            settings = varying(np.array([*numbers], dtype))
+            each = varying(np.array([own[i] for i in chosen], dtype).reshape(len(chosen), -1))
+            launch(step_kernel, int(starts[-1]), BLOCK, constant(starts), varying(table), each, settings, *flags)
 
 
 def _table(roles):
