@@ -7,6 +7,7 @@ import numpy as np
 from .. import nn
 from ..functional import check
 from ..functional.check import Size
+from ..nn.fused import relu_pool, relu_pool_backward
 
 Array = np.ndarray
 
@@ -51,8 +52,8 @@ class SimpleCNN(nn.Module):
         self.fc2 = nn.Linear(128, num_classes)
 
     def forward(self, x: Array) -> Array:
-        x = self.pool1(self.relu1(self.conv1(x)))
-        x = self.pool2(self.relu2(self.conv2(x)))
+        x = relu_pool(self.relu1, self.pool1, self.conv1(x))  # = pool1(relu1(conv1(x)))
+        x = relu_pool(self.relu2, self.pool2, self.conv2(x))
         x = self.flatten(x)
         x = self.relu3(self.fc1(x))
         return self.fc2(x)
@@ -62,5 +63,5 @@ class SimpleCNN(nn.Module):
         dy = self.fc2.backward(dy)
         dy = self.fc1.backward(self.relu3.backward(dy))
         dy = self.flatten.backward(dy)
-        dy = self.conv2.backward(self.relu2.backward(self.pool2.backward(dy)))
-        return self.conv1.backward(self.relu1.backward(self.pool1.backward(dy)), need_dx=need_dx)
+        dy = self.conv2.backward(relu_pool_backward(self.relu2, self.pool2, dy))
+        return self.conv1.backward(relu_pool_backward(self.relu1, self.pool1, dy), need_dx=need_dx)

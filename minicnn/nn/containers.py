@@ -141,11 +141,14 @@ class Concat(Module):
 
 
 def forward_through(modules: Sequence[Module], x: Array) -> Array:
-    """x through the modules, one after the other; a batch norm with a ReLU behind it runs as one where it may."""
+    """x through the modules, one after the other; pairs that fused.py knows run as one where they may."""
     i = 0
     while i < len(modules):
         if i + 1 < len(modules) and fused.pair(modules[i], modules[i + 1]):
             x = fused.norm_relu(modules[i], modules[i + 1], x)
+            i += 2
+        elif i + 1 < len(modules) and fused.poolable(modules[i], modules[i + 1]):
+            x = fused.relu_pool(modules[i], modules[i + 1], x)
             i += 2
         else:
             x = modules[i](x)
@@ -167,6 +170,9 @@ def backward_through(modules: Sequence[Module], dy: Array, need_dx: bool) -> Arr
         if i > first and fused.pair(modules[i - 1], modules[i]):
             i -= 1
             dy = fused.norm_relu_backward(modules[i], modules[i + 1], dy, need_dx or i > first)
+        elif i > first and fused.poolable(modules[i - 1], modules[i]):
+            i -= 1
+            dy = fused.relu_pool_backward(modules[i], modules[i + 1], dy)
         else:
             dy = modules[i].backward(dy, need_dx=need_dx or i > first)
         i -= 1

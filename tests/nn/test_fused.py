@@ -138,3 +138,64 @@ def test_an_impossible_sum_is_told_as_ever():
     norm, relu = nn.BatchNorm2d(2), nn.ReLU()
     with pytest.raises(ValueError, match="add: b must have shape"):
         fused.norm_relu(norm, relu, np.ones((2, 2, 3, 3), np.float32), np.ones((1, 2, 3, 3), np.float32), nn.Identity())
+
+
+POOLS = {
+    "2x2": (2,), "3x3 overlapping": (3, 2, 1), "3x2 ceil": ((3, 2), (2, 2), 0, 1), "5x5": (5, 1, 2),
+}  # fmt: skip
+
+
+@pytest.fixture
+def pooled(monkeypatch):
+    """Counts the ReLUs that ran behind the pooling."""
+    made = []
+    original = fused.PooledReluContext
+    monkeypatch.setattr(fused, "PooledReluContext", type("Counted", (original,), {
+        "__new__": lambda cls, x: made.append(1) or original.__new__(cls, x),
+    }))  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", POOLS)
+def test_relu_and_pooling_give_the_same_bits_whoever_watches(backend, pooled, name, dtype):
+    """Also where windows are negative throughout, hold equal pixels, zeros of both signs, NaN and infinities."""
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(*POOLS[name]))
+    x, results = np.round(2 * images((11, 12), dtype)), []
+    x[0, 0, :6], x[0, 1, 3, 3:8] = -1, [np.nan, np.inf, -np.inf, -0.0, 0.0]
+    for watched in ((False, False), (True, True), (True, False), (False, True)):
+        before = len(pooled)
+        results.append(one_step(copy.deepcopy(model), x, *watched))
+        assert (len(pooled) > before) == (not watched[0])
+    for other in results[1:]:
+        for array, expected in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_relu_and_pooling_against_torch(name):
+    torch = pytest.importorskip("torch")
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(*POOLS[name]))
+    x = np.round(2 * images((11, 12), np.float64))
+    theirs = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.max_pool2d(torch.relu(theirs), *POOLS[name])
+    y = model(x)
+    dy = np.random.default_rng(5).standard_normal(y.shape)
+    expected.backward(torch.tensor(dy))
+    np.testing.assert_array_equal(y, expected.detach().numpy())
+    np.testing.assert_allclose(model.backward(dy), theirs.grad.numpy(), rtol=1e-14)
+
+
+def test_no_pooling_first_where_a_window_may_miss_the_image(pooled):
+    """Of a dilated window every tap can lie in the padding: it gives −inf, which a ReLU behind it would make 0."""
+    pool = nn.MaxPool2d(2, 1, padding=1, dilation=2)
+    y = nn.Sequential(nn.ReLU(), pool)(np.ones((1, 1, 1, 1), np.float32))
+    np.testing.assert_array_equal(y, pool(np.ones((1, 1, 1, 1), np.float32)))
+    assert not pooled
+
+
+def test_no_contexts_are_kept_without_gradients():
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+    with minicnn.no_grad():
+        model(images((6, 6)))
+    assert all(not module._contexts for module in model.modules())

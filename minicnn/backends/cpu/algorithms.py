@@ -8,6 +8,7 @@ from ..settings import get_conv_algorithm
 
 DIRECT, IM2COL, WINOGRAD = "direct", "im2col", "winograd"
 SMALL = "winograd 2×2"  # of few tiles; for inference alone, where the filters are transformed once
+CHANNELS, CHANNELS_GRAD = 16, 64  # from which Winograd pays: for y and dx, for dweight
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 
@@ -17,18 +18,18 @@ def winograd_fits(weight_shape, stride, dilation, groups, dtype) -> bool:
     return fits and COMPILED
 
 
-def choose(weight_shape, stride, dilation, groups, dtype, tiles) -> str:
+def choose(weight_shape, stride, dilation, groups, dtype, tiles, least=CHANNELS) -> str:
     """The algorithm for a layer: a rule on shapes and dtype alone, never a timing, so that results repeat.
 
     "winograd" serves 3×3, stride 1, dilation 1, one group, float32; asked for elsewhere, im2col takes its place.
-    "auto" takes it where it pays: from 16 channels and filters on (below, the transforms cost more than they save), and
-    from 12 tiles of 4×4 outputs on (below, transforming the filters does). Depthwise layers have no sums over channels
+    "auto" takes it where it pays: from `least` channels and filters on (below, the transforms cost more than they save),
+    and from 12 tiles of 4×4 outputs on (below, transforming the filters does). Depthwise layers have no sums over channels
     that a product could hold in registers: the plain loops take them.
     """
     asked = get_conv_algorithm()
     filters, channels = weight_shape[:2]
     if winograd_fits(weight_shape, stride, dilation, groups, dtype):
-        pays = min(filters, channels) >= 16 and tiles >= 12
+        pays = min(filters, channels) >= least and tiles >= 12
         if asked == WINOGRAD or (asked == "auto" and pays):
             return WINOGRAD
     if asked == DIRECT or (asked == "auto" and groups > 1 and channels == 1):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import addressed, addressed_grad, direct, winograd, winograd_grad
-from .algorithms import DIRECT, WINOGRAD, choose
+from .algorithms import CHANNELS_GRAD, DIRECT, WINOGRAD, choose
 from .arrays import canonical
 
 
@@ -49,7 +49,8 @@ def conv2d_weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     dy, x = canonical(dy), canonical(x)
     if 0 in weight_shape or dy.size == 0 or x.size == 0:
         return np.zeros(weight_shape, dy.dtype)
-    algorithm = choose(weight_shape, stride, dilation, groups, x.dtype, _tiles(dy.shape[0], *dy.shape[2:]))
+    tiles = _tiles(dy.shape[0], *dy.shape[2:])
+    algorithm = choose(weight_shape, stride, dilation, groups, x.dtype, tiles, CHANNELS_GRAD)
     if algorithm == WINOGRAD:
         return winograd_grad.weight_grad(dy, x, weight_shape, padding)
     exact = direct if algorithm == DIRECT else addressed_grad
