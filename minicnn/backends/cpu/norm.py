@@ -47,10 +47,12 @@ def _train(x, weight, bias, eps, residual, relu):
         return _split(y, x.shape), mean, var
     x = canonical(x)
     C = x.shape[1]
-    y, mean, var = empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
-    if x.size and C >= FEW:
+    if x.size == 0:
+        return empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
+    y, mean, var = empty_like(x), np.empty(C), np.empty(C)
+    if C >= FEW:
         launch(_train_forward, x, residual, relu, *_affine(weight, bias, C, x.dtype), float(eps), y, mean, var)
-    elif x.size:
+    else:
         partial = np.empty((C, x.shape[0] * math.ceil(x.shape[2] / PIECE), 3))
         launch(_statistics, x, partial)
         merge(partial, mean, var)
