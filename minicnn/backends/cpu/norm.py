@@ -19,7 +19,9 @@ from .memory import empty_like
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
-SHORT = 128  # planes below this length are put side by side first, so that a loop has something to run over
+# planes below this length are put side by side first, so that a loop has something to run over (32 images with 256
+# channels of 14×14: 0.85 ms, now 0.66)
+SHORT = 256
 TINY = 32  # the same where there are no sums
 FEW = 8  # fewer channels than this are cut across the planes
 
