@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
+SHORT = 32  # values: up to there Python is through with a list before NumPy has begun (4 µs for two reductions)
+LARGE = 3e38  # a float32 holds more: below it a number is cast without a look at overflow, which takes 1 µs
+
+
+def holds(like: Array, number: float) -> bool:
+    """Whether an array of the dtype of `like`, and NumPy's as that is, surely holds this number."""
+    return abs(number) < LARGE and isinstance(like, np.ndarray) and like.itemsize >= 4
 
 
 def reduce_losses(losses: Array, weights: Any, mean: bool) -> tuple[Any, Any]:
@@ -15,6 +22,12 @@ def reduce_losses(losses: Array, weights: Any, mean: bool) -> tuple[Any, Any]:
 
     Summed in float64 at least, so that the rounding does not grow with the number of values.
     """
+    if losses.size <= SHORT and losses.itemsize <= 8:
+        divisor = sum(weights.ravel().tolist(), 0.0) if isinstance(weights, np.ndarray) else weights
+        if not mean or divisor:
+            loss = sum(losses.ravel().tolist(), 0.0) / (divisor if mean else 1.0)
+            if holds(losses, loss):
+                return losses.dtype.type(loss), divisor
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         divisor = _total(weights) if isinstance(weights, np.ndarray) else weights
         total = _total(losses)
@@ -27,6 +40,8 @@ def _total(values: Array) -> Any:
 
 def loss_scale(dy: Array, divisor: Any, shape: tuple[int, ...]) -> Array:
     """dy (0-d) / divisor in every place of an array of that shape."""
+    if divisor and holds(dy, float(dy) / float(divisor)):
+        return np.full(shape, float(dy) / float(divisor), dy.dtype)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return np.full(shape, np.asarray(dy / np.asarray(divisor, np.float64), dy.dtype))
 
@@ -36,5 +51,6 @@ def batch_norm_move(
 ) -> None:
     """new = (1 − momentum) · old + momentum · batch, in place; the variance of the batch times the correction."""
     with np.errstate(invalid="ignore", over="ignore"):
-        running_mean[...] = (1 - momentum) * running_mean + momentum * mean
-        running_var[...] = (1 - momentum) * running_var + momentum * var * correction
+        for running, batch, rate in (running_mean, mean, momentum), (running_var, var, momentum * correction):
+            running *= 1 - momentum
+            running += (rate * batch).astype(running.dtype)  # adding float64 in place: 10 µs more

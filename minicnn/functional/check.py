@@ -48,6 +48,8 @@ def shape(operation: str, name: str, array: np.ndarray, expected: tuple[int, ...
 
 def integer(operation: str, name: str, value: Any, least: int | None = None) -> int:
     """An int (or NumPy integer, not a bool) of at least `least`."""
+    if type(value) is int and (-LARGEST if least is None else least) <= value <= LARGEST:
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{operation}: {name} must be an int, got {describe(value)}")
     try:
@@ -62,7 +64,7 @@ def integer(operation: str, name: str, value: Any, least: int | None = None) -> 
 
 def pair(operation: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """(height, width) from an int or a pair of ints (tuple, list, array), each at least `least`."""
-    if is_sequence(value):
+    if type(value) is not int and is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{operation}: {name} must be an int or a pair of ints, got {short(value)}")
         return integer(operation, name, value[0], least), integer(operation, name, value[1], least)
@@ -72,6 +74,8 @@ def pair(operation: str, name: str, value: Any, least: int) -> tuple[int, int]:
 
 def real(operation: str, name: str, value: Any) -> float:
     """A float from a Python or NumPy real number (not a bool)."""
+    if type(value) is float:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{operation}: {name} must be a number, got {describe(value)}")
     try:

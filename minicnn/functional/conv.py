@@ -1,5 +1,6 @@
 """Two-dimensional convolution (in the sense of deep learning: the kernel is not flipped)."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,20 +64,17 @@ def conv2d(
     stride, dilation = check.pair("conv2d", "stride", stride, 1), check.pair("conv2d", "dilation", dilation, 1)
     groups = check.integer("conv2d", "groups", groups, 1)
     padding = _padding(padding, weight.shape[2:], stride, dilation)
-    F, C = weight.shape[0], images.shape[1]
-    if weight.shape[1] * groups != C:
-        raise ValueError(
-            f"conv2d: x must have {weight.shape[1] * groups} channels (weight.shape[1] · groups) to fit weight "
-            f"{door.short(weight.shape)} and groups {groups}, got shape {door.short(x.shape)}"
-        )
-    if F % groups:
-        raise ValueError(f"conv2d: groups must divide the {F} filters of weight, got {groups}")
+    _check_channels(x.shape, weight.shape, groups)
     if bias is not None:
-        check.shape("conv2d", "bias", bias, (F,), "one a filter")
+        check.shape("conv2d", "bias", bias, weight.shape[:1], "one a filter")
     _check_output_size(images.shape, weight.shape, stride, padding, dilation)
     y = backend.conv2d_forward(images, weight, bias, stride, padding, dilation, groups)
+    inputs = {
+        "x": x, "weight": weight, "bias": bias, "stride": stride, "padding": padding, "dilation": dilation,
+        "groups": groups,
+    }  # fmt: skip
     ctx = Conv2dContext(x, weight, bias, stride, padding, dilation, groups)
-    return door.leave("conv2d", ctx._asdict(), y if x.ndim == 4 else y[0], ctx)
+    return door.leave("conv2d", inputs, y if x.ndim == 4 else y[0], ctx)
 
 
 def conv2d_backward(
@@ -115,6 +113,17 @@ def check_filters(operation: str, weight: Array) -> None:
         raise ValueError(f"{operation}: weight must have four dimensions, none empty, got {door.short(weight.shape)}")
 
 
+def _check_channels(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int) -> None:
+    """`ValueError` where channels, filters and groups do not fit."""
+    if weight_shape[1] * groups != x_shape[-3]:
+        raise ValueError(
+            f"conv2d: x must have {weight_shape[1] * groups} channels (weight.shape[1] · groups) to fit weight "
+            f"{door.short(weight_shape)} and groups {groups}, got shape {door.short(x_shape)}"
+        )
+    if weight_shape[0] % groups:
+        raise ValueError(f"conv2d: groups must divide the {weight_shape[0]} filters of weight, got {groups}")
+
+
 def _padding(padding: Size | str, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:
     """(top, bottom, left, right)"""
     if isinstance(padding, str):
@@ -128,6 +137,7 @@ def _padding(padding: Size | str, kernel: Pair, stride: Pair, dilation: Pair) ->
     return pad_h, pad_h, pad_w, pad_w
 
 
+@lru_cache(maxsize=256)  # 0.4 µs instead of 5
 def _check_output_size(x_shape, weight_shape, stride, padding, dilation) -> None:
     """`ValueError` where the kernel does not fit into the padded image, or the result not into memory."""
     N, C, H, W = x_shape

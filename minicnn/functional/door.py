@@ -65,16 +65,17 @@ def enter(operation: str, **arrays: Array | None) -> ModuleType:
     first: Any = None
     for name, array in arrays.items():
         if first is None:
-            first, first_name = array, name
+            first, first_name, kind = array, name, type(array)
             backend = module_of(array)
             if backend is None:
                 raise TypeError(f"{operation}: {name} must be a NumPy array, got {describe(array)}")
-            if not backend.supports(array.dtype):
+            dtype = array.dtype
+            if not backend.supports(dtype):
                 raise TypeError(f"{operation}: {name} must be float32 or float64, got {describe(array)}")
-        elif array is not None and (module_of(array) is not backend or array.dtype != first.dtype):
-            raise TypeError(
-                f"{operation}: {name} must be an array of {first.dtype} like {first_name}, got {describe(array)}"
-            )
+        elif array is not None and not (
+            (type(array) is kind or module_of(array) is backend) and (array.dtype is dtype or array.dtype == dtype)
+        ):
+            raise TypeError(f"{operation}: {name} must be an array of {dtype} like {first_name}, got {describe(array)}")
     for listener in _listeners.get():
         listener.entered(operation)
     return backend
@@ -94,7 +95,7 @@ def enter_backward(operation: str, ctx: Any, kind: type, dy: Any, shape: tuple[i
     """
     check_context(operation, ctx, kind)
     backend = module_of(like)
-    if backend is None or module_of(dy) is not backend:
+    if backend is None or (type(dy) is not type(like) and module_of(dy) is not backend):
         raise TypeError(f"{operation}_backward: dy must be an array of {like.dtype} like y, got {describe(dy)}")
     if dy.dtype != like.dtype:
         raise TypeError(f"{operation}_backward: dy must be {like.dtype} like y, got {dy.dtype}")

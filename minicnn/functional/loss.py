@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends.few_numbers import SHORT, holds
 from ..backends.places import c_order, is_array, library
 from ..backends.settings import recording
 from . import check, door
@@ -286,7 +287,7 @@ def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int
         raise TypeError(f"{operation}: target must be an array of integer class indices, got {door.describe(target)}")
     check.shape(operation, "target", target, _loss_shape(logits, "none"), "one class index a position")
     N, C, L = (1, *logits.shape, 1) if logits.ndim == 1 else (*logits.shape[:2], math.prod(logits.shape[2:]))
-    if target.size and not recording() and not (_least(target) >= 0 and _largest(target) < C):
+    if not recording() and not _all_below(target, C):
         wrong = (target != ignore_index) & ((target < 0) | (target >= C))
         if wrong.any():
             raise IndexError(
@@ -297,12 +298,14 @@ def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int
     return positions if positions.dtype == np.int64 else positions.astype(np.int64)
 
 
-def _least(target: Array) -> Any:
-    return np.minimum.reduce(target, None) if isinstance(target, np.ndarray) else int(target.min())
-
-
-def _largest(target: Array) -> Any:
-    return np.maximum.reduce(target, None) if isinstance(target, np.ndarray) else int(target.max())
+def _all_below(target: Array, classes: int) -> bool:
+    """Whether 0 ≤ t < classes for every t."""
+    if target.size == 0:
+        return True
+    if target.size <= SHORT and isinstance(target, np.ndarray):
+        numbers = target.ravel().tolist()
+        return min(numbers) >= 0 and max(numbers) < classes
+    return bool(target.min() >= 0) and bool(target.max() < classes)  # on the GPU this waits
 
 
 def _reduced(backend: Any, losses: Array, weights: Any, reduction: str, shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -321,8 +324,10 @@ def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
         dy = dy[()]
     if reduction == "none" and not isinstance(dy, np.floating):
         return dy
+    number = check.real(f"{operation}_backward", "dy", dy)
+    if holds(like, number):
+        return np.array(number, like.dtype)
     with np.errstate(over="ignore"):
-        number = check.real(f"{operation}_backward", "dy", dy)
         return (
             np.asarray(number, like.dtype)
             if isinstance(like, np.ndarray)
@@ -342,6 +347,8 @@ def _per_value(dy: Array, reduction: str, x: Array) -> Array:
     """dy of one unreduced loss: 0-d for "mean", where it is divided by the number of values, and for "sum"."""
     if reduction != "mean":
         return dy
+    if dy.ndim == 0 and x.size and isinstance(dy, np.ndarray) and holds(x, float(dy) / x.size):
+        return np.array(float(dy) / x.size, x.dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         if not isinstance(x, np.ndarray):
             return (dy / x.size).astype(x.dtype)

@@ -139,14 +139,14 @@ def _check_batch_norm(x, running_mean, running_var, weight, bias, training, mome
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x must be (N, C) or (N, C, …), got shape {door.short(x.shape)}")
     channels = x.shape[1]
-    arrays = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, array in arrays.items():
-        if array is not None:
+    running = (("running_mean", running_mean), ("running_var", running_var))
+    for name, array in (*running, ("weight", weight), ("bias", bias)):
+        if array is not None and array.shape != (channels,):
             check.shape("batch_norm", name, array, (channels,), "one a channel of x")
-    for name in ("running_mean", "running_var"):
-        if arrays[name] is None and not (training and running_mean is running_var):
+    for name, array in running:
+        if array is None and not (training and running_mean is running_var):
             raise ValueError(f"batch_norm: {name} must be an array (both may be None when training), got None")
-        if training and arrays[name] is not None and not writable(arrays[name]):
+        if training and array is not None and not writable(array):
             raise ValueError(f"batch_norm: {name} must be writable when training, got a read-only array")
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"batch_norm: momentum must be 0 to 1, got {momentum}")
@@ -160,4 +160,5 @@ def _check_batch_norm(x, running_mean, running_var, weight, bias, training, mome
 
 def _planes(x: Array) -> Array:
     """(N, C, …) as (N, C, L)."""
-    return x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:]))
+    N, C, *rest = x.shape
+    return x.reshape(N, C, math.prod(rest))

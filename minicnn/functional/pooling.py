@@ -1,6 +1,7 @@
 """Pooling: the largest or the mean value of each window."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ def max_pool2d(
     backend = door.enter("max_pool2d", x=x)
     images = check.images("max_pool2d", x)
     kernel, stride, padding = _window("max_pool2d", kernel_size, stride, padding)
-    dilation = _below_int32("max_pool2d", "dilation", check.pair("max_pool2d", "dilation", dilation, 1))
+    dilation = check.pair("max_pool2d", "dilation", dilation, 1)
     ceil_mode = check.flag("max_pool2d", "ceil_mode", ceil_mode)
     out_size = _out_size("max_pool2d", images.shape, kernel, stride, padding, dilation, ceil_mode)
     y, indices = backend.max_pool2d_forward(images, kernel, stride, padding, dilation, out_size)
@@ -195,24 +196,24 @@ def _batch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _window(operation: str, kernel: Size, stride: Size | None, padding: Size) -> tuple[Pair, Pair, Pair]:
     """(kernel, stride, padding) as pairs."""
-    kernel_pair = _below_int32(operation, "kernel_size", check.pair(operation, "kernel_size", kernel, 1))
+    kernel_pair = check.pair(operation, "kernel_size", kernel, 1)
     stride_pair = kernel_pair if stride is None else check.pair(operation, "stride", stride, 1)
-    padding_pair = check.pair(operation, "padding", padding, 0)
-    if padding_pair[0] > kernel_pair[0] // 2 or padding_pair[1] > kernel_pair[1] // 2:
-        raise ValueError(
-            f"{operation}: padding must be at most half of kernel_size {kernel_pair}, got {door.short(padding_pair)}"
-        )
-    return kernel_pair, _below_int32(operation, "stride", stride_pair), padding_pair
+    return kernel_pair, stride_pair, check.pair(operation, "padding", padding, 0)
 
 
-def _below_int32(operation: str, name: str, value: Pair) -> Pair:
-    if max(value) >= INT32:
-        raise ValueError(f"{operation}: {name} must be below 2**31, got {door.short(value)}")
-    return value
-
-
+@lru_cache(maxsize=256)  # 0.5 µs instead of 6
 def _out_size(operation, x_shape, kernel, stride, padding, dilation, ceil_mode) -> Pair:
-    """floor or ceil of (size + 2·padding − dilation·(kernel − 1) − 1) / stride, plus 1, for both sides."""
+    """floor or ceil of (size + 2·padding − dilation·(kernel − 1) − 1) / stride, plus 1, for both sides.
+
+    `ValueError` for windows that do not fit. The pairs are of plain ints, so that equal ones mean the same.
+    """
+    for name, value in (("kernel_size", kernel), ("stride", stride), ("dilation", dilation)):
+        if max(value) >= INT32:
+            raise ValueError(f"{operation}: {name} must be below 2**31, got {door.short(value)}")
+    if padding[0] > kernel[0] // 2 or padding[1] > kernel[1] // 2:
+        raise ValueError(
+            f"{operation}: padding must be at most half of kernel_size {kernel}, got {door.short(padding)}"
+        )
     sizes = []
     for side in (0, 1):
         size = x_shape[2 + side]

@@ -62,7 +62,7 @@ class Sequential(Module):
 
     def __setitem__(self, index: int, module: Module) -> None:
         name = self._name(index)
-        self._modules[name] = required("Sequential", name, module)
+        setattr(self, name, required("Sequential", name, module))
 
     def _name(self, index: int) -> str:
         position = check.integer("Sequential", "index", index)

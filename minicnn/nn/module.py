@@ -88,17 +88,24 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """forward(x), then the forward hooks."""
+        if not door.listeners():
+            y = self.forward(*inputs, **options)
+        else:
+            y = self._announced_forward(*inputs, **options)
+        if self._forward_hooks:
+            for hook in tuple(self._forward_hooks.values()):
+                changed = hook(self, inputs[0] if len(inputs) == 1 else inputs, y)
+                y = y if changed is None else changed
+        return y
+
+    def _announced_forward(self, *inputs: Any, **options: Any) -> Any:
         for listener in door.listeners():
             listener.module_entered(self)
         try:
-            y = self.forward(*inputs, **options)
+            return self.forward(*inputs, **options)
         finally:
             for listener in door.listeners():
                 listener.module_left(self)
-        for hook in tuple(self._forward_hooks.values()):
-            changed = hook(self, inputs[0] if len(inputs) == 1 else inputs, y)
-            y = y if changed is None else changed
-        return y
 
     def keep(self, ctx: Any) -> None:
         """Keep what the backward needs. Inside `no_grad` nothing is kept."""
@@ -156,55 +163,49 @@ class Module:
             object.__setattr__(self, name, value)
 
     def _register(self, kind: dict, name: str, value: Any) -> None:
-        """Under a name that was something else before: that goes. Under the same kind: the place in the order stays."""
-        for other in (self.__dict__, self._parameters, self._buffers, self._modules):
+        """Under a name that was something else before: that goes. Under the same kind: the place in the order stays.
+
+        The value stands in __dict__ too, where Python finds it in 0.05 µs; `__getattr__` would take 0.8 each time.
+        """
+        for other in (self._parameters, self._buffers, self._modules):
             if other is not kind:
                 other.pop(name, None)
-        kind[name] = value
+        kind[name] = self.__dict__[name] = value
 
     def _replace(self, kind: dict, name: str, value: Any, expected: str) -> None:
         if value is not None and (kind is not self._buffers or backends.module_of(value) is None):
             owner = type(self).__name__
             raise TypeError(f"{owner}: {name} is registered, so must be {expected} or None, got {door.describe(value)}")
-        kind[name] = value
+        self._register(kind, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for kind in ("_parameters", "_buffers", "_modules"):
-            registered = self.__dict__.get(kind, {})
-            if name in registered:
-                return registered[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        for kind in (self._parameters, self._buffers, self._modules):
-            if name in kind:
-                del kind[name]
-                return
         object.__delattr__(self, name)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+        for kind in (self._parameters, self._buffers, self._modules):
+            kind.pop(name, None)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Register a Parameter under a name; None holds the place of one that is not there."""
         if parameter is not None and not isinstance(parameter, Parameter):
             raise TypeError(f"register_parameter: {name!r} must be a Parameter, got {door.describe(parameter)}")
         self._check_new(self._parameters, name)
-        self._parameters[name] = parameter
+        self._register(self._parameters, name, parameter)
 
     def register_buffer(self, name: str, array: Array | None) -> None:
         """Register an array that is saved with the parameters but not learnt, like the running mean of a batch norm."""
         if array is not None and backends.module_of(array) is None:
             raise TypeError(f"register_buffer: {name!r} must be an array, got {door.describe(array)}")
         self._check_new(self._buffers, name)
-        self._buffers[name] = array
+        self._register(self._buffers, name, array)
 
     def add_module(self, name: str, module: "Module | None") -> None:
         """Register a module under a name that need not be a Python one, like "0"."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: {name!r} must be a Module, got {door.describe(module)}")
         self._check_new(self._modules, name)
-        self._modules[name] = module
+        self._register(self._modules, name, module)
 
     def _check_new(self, kind: dict, name: str) -> None:
         owner = type(self).__name__
@@ -310,7 +311,7 @@ class Module:
         for module in self.modules():
             for name, array in module._buffers.items():
                 if array is not None and array.dtype.kind == "f":
-                    module._buffers[name] = moved(array, backend)
+                    setattr(module, name, moved(array, backend))
         return self
 
     def astype(self, dtype: Any) -> "Module":
@@ -328,7 +329,7 @@ class Module:
         for module in self.modules():
             for name, array in module._buffers.items():
                 if array is not None and array.dtype.kind == "f":
-                    module._buffers[name] = array.astype(new)
+                    setattr(module, name, array.astype(new))
         return self
 
     def state_dict(self) -> dict[str, Array]:
@@ -438,8 +439,7 @@ def _announced(backward: Callable) -> Callable:
         wanted = {"need_dx": need_dx} if takes_need_dx else {}
         if self._in_backward:  # super().backward(dy) from a subclass
             return backward(self, dy, **wanted)
-        outermost = backward_run.get() is None
-        token = backward_run.set(self._run if outermost else backward_run.get())
+        token = backward_run.set(self._run) if backward_run.get() is None else None  # None: not the outermost
         self.__dict__["_in_backward"] = True
         for listener in door.listeners():
             listener.module_entered(self)
@@ -449,13 +449,15 @@ def _announced(backward: Callable) -> Callable:
             for listener in door.listeners():
                 listener.module_left(self)
             self.__dict__["_in_backward"] = False
-            backward_run.reset(token)
-        if outermost and self._run is not None and self._run is self._own_run:
+            if token is not None:
+                backward_run.reset(token)
+        if token is not None and self._run is not None and self._run is self._own_run:
             self._run.drop()  # what was skipped because nobody needed its gradient
         dx = dx if need_dx else None
-        for hook in tuple(self._backward_hooks.values()):
-            changed = hook(self, dy, dx)
-            dx = dx if changed is None else changed
+        if self._backward_hooks:
+            for hook in tuple(self._backward_hooks.values()):
+                changed = hook(self, dy, dx)
+                dx = dx if changed is None else changed
         return dx
 
     return around

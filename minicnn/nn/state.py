@@ -68,7 +68,7 @@ def _put(module: Any, name: str, array: Array) -> None:
     elif is_parameter:
         module._parameters[last].data = array
     else:
-        module._buffers[last] = array
+        setattr(module, last, array)
 
 
 def _read(source: Any) -> Mapping:

@@ -73,16 +73,17 @@ class Optimizer:
 
         `ValueError`, before anything changes, for settings out of range and parameters that cannot be written.
         """
+        active = []
         for group in self.param_groups:
             self._check(group)
-            for parameter in group["params"]:
-                if parameter.grad is not None and not writable(parameter.data):
+            active.append([parameter for parameter in group["params"] if parameter.grad is not None])
+            for parameter in active[-1]:
+                if not writable(parameter.data):
                     shape = short(parameter.data.shape)
                     raise ValueError(f"{self._name}: parameters must be writable, got a read-only one of shape {shape}")
-        for group in self.param_groups:
-            active = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if active:
-                self._update(group, active)
+        for group, parameters in zip(self.param_groups, active):
+            if parameters:
+                self._update(group, parameters)
 
     def zero_grad(self) -> None:
         """Set the grad of every parameter to None."""

@@ -39,9 +39,12 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
+_FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+
+
 def supports(dtype: np.dtype) -> bool:
     """float32 and float64 in native byte order."""
-    return dtype == np.float32 or dtype == np.float64
+    return dtype in _FLOATS
 
 
 def __getattr__(name: str):

@@ -4,6 +4,7 @@ Of one image and 3136 inputs, 128 outputs (2 cores, AVX2): y 23 µs instead of 4
 instead of 138. y stays ahead up to 64 rows (32 rows: 247 instead of 471), the other two up to 4.
 """
 
+import numpy as np
 from numba import prange
 
 from .arrays import canonical
@@ -17,10 +18,14 @@ PIECE = 1024  # of a dot product at a time: four rows of weights and two of x st
 COLUMNS = 256  # a task of `_combine`
 
 
-def rows_by_rows(x, weight):
-    """x (M, K) @ weight.T, weight (F, K) -> (M, F): every sum runs along two rows in memory."""
+def rows_by_rows(x, weight, bias):
+    """x (M, K) @ weight.T + bias, weight (F, K) -> (M, F): every sum runs along two rows in memory; bias may be None.
+
+    To add the bias afterwards took 10 µs, as long as the product of one image with 10 × 128 weights.
+    """
     y = empty((x.shape[0], weight.shape[0]), x.dtype)
-    launch(_dots, canonical(x), canonical(weight), y)
+    bias = np.empty(0, x.dtype) if bias is None else canonical(bias)
+    launch(_dots, canonical(x), canonical(weight), bias, y)
     return y
 
 
@@ -32,7 +37,7 @@ def combine(coefficients, rows):
 
 
 @kernel(parallel=True)
-def _dots(x, weight, y):
+def _dots(x, weight, bias, y):
     M, K = x.shape
     F = weight.shape[0]
     for task in prange((F + OUTPUTS - 1) // OUTPUTS):
@@ -47,7 +52,8 @@ def _dots(x, weight, y):
                     for row in range(m, min(M, m + 2)):
                         for j in range(min(4, F - o)):
                             before = y.dtype.type(0) if k == 0 else y[row, o + j]
-                            y[row, o + j] = before + sums[(row - m) * 4 + j]
+                            total = before + sums[(row - m) * 4 + j]
+                            y[row, o + j] = total + bias[o + j] if end == K and bias.size else total
 
 
 @kernel(fast=True)

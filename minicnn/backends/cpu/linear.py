@@ -14,8 +14,9 @@ CHUNK = 16  # channels a task where they lie side by side: a cache line of float
 
 def linear_forward(x, weight, bias):
     """y = x @ weight.T + bias"""
-    few = x.shape[0] <= few_rows.ROWS_FORWARD and x.size
-    y = few_rows.rows_by_rows(x, weight) if few else gemm(x, weight.T)  # (M, K) @ (K, O) -> (M, O)
+    if x.shape[0] <= few_rows.ROWS_FORWARD and x.size:
+        return few_rows.rows_by_rows(x, weight, bias)
+    y = gemm(x, weight.T)  # (M, K) @ (K, O) -> (M, O)
     if bias is not None:
         add_channel_bias(y, bias)
     return y

@@ -6,6 +6,7 @@ A cross-entropy target is class indices or probabilities; the kernels get both, 
 """
 
 import math
+from functools import lru_cache, partial
 
 import numpy as np
 from numba import prange
@@ -318,9 +319,14 @@ def _pair(loop, x, target, *settings):
 def _targets(target, dtype):
     """(class indices, class probabilities), flat, one of them empty."""
     if target.ndim == 3:
-        return np.empty(0, np.int64), canonical(target).reshape(-1)
-    return canonical(target).reshape(-1), np.empty(0, dtype)
+        return _NO_INDEX, canonical(target).reshape(-1)
+    return canonical(target).reshape(-1), _nothing(dtype)
+
+
+_NO_INDEX = np.empty(0, np.int64)
+_nothing = lru_cache(partial(np.empty, 0))
+_ones = lru_cache(maxsize=8)(np.ones)  # nobody changes them
 
 
 def _class_weights(weight, classes, dtype):
-    return np.ones(classes, dtype) if weight is None else canonical(weight)
+    return _ones(classes, dtype) if weight is None else canonical(weight)

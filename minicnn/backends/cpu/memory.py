@@ -25,22 +25,23 @@ _alone = getrefcount(_example[0])  # of an array that only a list (or a tuple) r
 
 
 def empty(shape, dtype):
-    """np.empty(shape, dtype), aligned to cache lines where it is large. 1.5 µs more than that."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < LEAST:
-        return np.empty(shape, dtype)
+    """np.empty(shape, dtype), aligned to cache lines where it is large. 1.2 µs more than that."""
+    size = math.prod(shape) * (dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)).itemsize
+    return np.empty(shape, dtype) if size < LEAST else _large(shape, dtype, size)
+
+
+def empty_like(x):
+    """A C-contiguous np.empty_like(x)."""
+    return np.empty(x.shape, x.dtype) if x.nbytes < LEAST else _large(x.shape, x.dtype, x.nbytes)
+
+
+def _large(shape, dtype, size):
     size = -(-size // GRAIN) * GRAIN
     with _lock:
         for block in _held.setdefault(size, []):
             if getrefcount(block[0]) == _alone:
                 return np.ndarray(shape, dtype, *block)
         return np.ndarray(shape, dtype, *_new(size))
-
-
-def empty_like(x):
-    """A C-contiguous np.empty_like(x)."""
-    return empty(x.shape, x.dtype)
 
 
 def _new(size):

@@ -19,7 +19,9 @@ from .memory import empty_like
 from .threads import launch
 
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
-SHORT = 128  # planes below this length are put side by side first, so that a loop has something to run over
+# planes below this length are put side by side first, so that a loop has something to run over (32 images with 256
+# channels of 14×14: 0.85 ms, now 0.66)
+SHORT = 256
 TINY = 32  # the same where there are no sums
 FEW = 8  # fewer channels than this are cut across the planes
 
@@ -47,10 +49,12 @@ def _train(x, weight, bias, eps, residual, relu):
         return _split(y, x.shape), mean, var
     x = canonical(x)
     C = x.shape[1]
-    y, mean, var = empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
-    if x.size and C >= FEW:
+    if x.size == 0:
+        return empty_like(x), np.full(C, np.nan), np.full(C, np.nan)
+    y, mean, var = empty_like(x), np.empty(C), np.empty(C)
+    if C >= FEW:
         launch(_train_forward, x, residual, relu, *_affine(weight, bias, C, x.dtype), float(eps), y, mean, var)
-    elif x.size:
+    else:
         partial = np.empty((C, x.shape[0] * math.ceil(x.shape[2] / PIECE), 3))
         launch(_statistics, x, partial)
         merge(partial, mean, var)

@@ -72,10 +72,14 @@ def _sgd_chunk(p, g, b, numbers):
         momentum, undamped = numbers.dtype.type(0), numbers.dtype.type(1)
         for i in range(b.size):
             b[i] = 0  # whatever it held
-    for i in range(p.size):
-        grad = gradient(p[i], g[i], sign, decay)
-        b[i] = momentum * b[i] + undamped * grad
-        p[i] -= lr * (grad + ahead * b[i] if nesterov else b[i])
+    for i in range(b.size):  # b first, then p: one loop for both is not run over vectors, 620 µs where this takes 130
+        b[i] = momentum * b[i] + undamped * gradient(p[i], g[i], sign, decay)
+    if nesterov:
+        for i in range(p.size):
+            p[i] -= lr * (gradient(p[i], g[i], sign, decay) + ahead * b[i])
+    else:
+        for i in range(p.size):
+            p[i] -= lr * b[i]
 
 
 @kernel(parallel=True)
@@ -158,23 +162,36 @@ def in_place(step, parameters, grads, states, numbers):
     dtype so that float32 arithmetic stays float32. An array that is not C-contiguous is worked on as a copy, put back.
     """
     for dtype in {p.dtype: None for p in parameters}:
-        chosen = [i for i, p in enumerate(parameters) if p.dtype == dtype]
-        changed = [[parameters[i], *(state[i] for state in states)] for i in chosen]
-        worked = [[None if array is None else canonical(array) for array in arrays] for arrays in changed]
-        gradients, table, end = [canonical(grads[i]) for i in chosen], [], 0
-        for (p, *state), g in zip(worked, gradients):
-            end += -(-p.size // CHUNK)
-            table.append([address(p), address(g), *map(address, state), p.size, end])
-        launch(step, np.array(table), np.array([numbers[i] for i in chosen], dtype))
-        for arrays, copies in zip(changed, worked):
-            for array, copy in zip(arrays, copies):
-                if copy is not array:
-                    array[...] = copy
+        table, settings, copies, read, end = [], [], [], [], 0
+        for p, g, own, *state in zip(parameters, grads, numbers, *states):
+            if p.dtype == dtype:
+                end += -(-p.size // CHUNK)
+                table += address(p, copies), address(g, read), *[address(each, copies) for each in state], p.size, end
+                settings += own
+        launch(step, _rows(table, np.int64, len(states) + 4), _rows(settings, dtype, len(numbers[0])))
+        for array, copy in copies:
+            array[...] = copy
 
 
-def address(array):
-    """Where its elements begin; 0 for an array that is left out or has none. 0.4 µs, array.ctypes.data 1.3."""
-    return 0 if array is None or array.size == 0 else ctypes.addressof(ctypes.c_char.from_buffer(array))
+def _rows(values, dtype, width):
+    """A list as an array of rows. 2 µs, np.array of lists 6."""
+    return np.fromiter(values, dtype, len(values)).reshape(-1, width)
+
+
+_place, _first_of = ctypes.addressof, ctypes.c_char.from_buffer
+
+
+def address(array, copies):
+    """Where its elements begin, or those of a C-contiguous copy, which goes to the list as (array, copy).
+
+    0 for an array that is left out or has none. 0.4 µs, array.ctypes.data 1.3.
+    """
+    if array is None or array.size == 0:
+        return 0
+    worked = canonical(array)
+    if worked is not array:
+        copies.append((array, worked))
+    return _place(_first_of(worked))
 
 
 @kernel
