@@ -6,6 +6,8 @@
 Nothing here loads Numba as long as the machine code is in the cache: training and inference run the same kernel.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..settings import get_num_threads
@@ -71,13 +73,39 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
     `pack_filters` makes it.
     """
     (N, C, H, W), F = x.shape, y.shape[1] // groups
-    C //= groups
-    T = weight.size // (groups * C * F)
-    nr, threads, lanes = panel_columns(x.dtype), get_num_threads(), VECTOR_BYTES // x.itemsize
-    count, pixels, panels, tasks = len(phases.first) - 1, N * grid[0] * grid[1], -(-F // nr), TASKS * threads
+    shape = N, groups, C // groups, F
+    layout, size = _layout(phases, shape, weight.size // (C * F), grid, form, x.dtype, get_num_threads())
+    _convolve(
+        x.dtype,
+        x.reshape(-1),
+        (H, W),
+        weight,
+        weight if bias is None else bias,
+        (y if residual is None else residual).reshape(-1),
+        (bias is not None, residual is not None, relu),
+        y.reshape(-1),
+        y.shape[1:],
+        shape,
+        grid,
+        *layout,
+        scratch(x.dtype, size),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _layout(phases, shape, T, grid, form, dtype, threads):
+    """What the kernel needs to know of a layer, and the size of its working memory."""
+    N, groups, C, F = shape
+    nr, lanes, count, tasks = (
+        panel_columns(dtype),
+        VECTOR_BYTES // dtype.itemsize,
+        len(phases.first) - 1,
+        TASKS * threads,
+    )
+    pixels, panels = N * grid[0] * grid[1], -(-F // nr)
     if pixels > FEW or panels < tasks:
         pixels = min(MOST, max(MR, min(LEAST, 4 * LEAST // count), min(SUMS // (F * count), pixels // (2 * tasks))))
-    cut = plan(N, C, phases, grid, pixels, DEPTH, x.itemsize, threads)
+    cut = plan(N, C, phases, grid, pixels, DEPTH, dtype.itemsize, threads)
     blocks, block = cut.row_blocks * -(-N // cut.images), cut.places.size
     chunk = -(-panels // min(panels, -(-tasks // (groups * blocks))))  # panels a task
     row = odd_lines(min(F, chunk * nr), lanes)
@@ -86,26 +114,7 @@ def convolve(x, weight, form, y, groups, phases, grid, bias=None, residual=None,
     panel_first = count * block * row + cut.copy_size + lanes
     spare = panel_first + cut.channels * phases.taps.size * nr
     own = spare + T * nr + lanes
-    _convolve(
-        x.dtype,
-        x.reshape(-1),
-        (H, W),
-        weight,
-        (form, early, T),
-        weight if bias is None else bias,
-        (y if residual is None else residual).reshape(-1),
-        (bias is not None, residual is not None, relu),
-        y.reshape(-1),
-        y.shape[1:],
-        (N, groups, C, F),
-        phases.taps,
-        phases.first,
-        phases.steps,
-        grid,
-        (nr, chunk, row, *cut[:4]),
-        cut.copy,
-        cut.steps,
-        cut.places,
-        (filters_size, count * block * row, panel_first, spare, own),
-        scratch(x.dtype, filters_size + threads * own),
-    )
+    filters = (form, early, T), phases.taps, phases.first, phases.steps
+    areas = filters_size, count * block * row, panel_first, spare, own
+    layout = *filters, (nr, chunk, row, *cut[:4]), cut.copy, cut.steps, cut.places, areas
+    return layout, filters_size + threads * own

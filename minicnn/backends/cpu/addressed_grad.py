@@ -5,6 +5,8 @@
 Only dy is transposed, once; x is copied a few channels at a time, with the padding, by the task that reads it.
 """
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 from numba import prange
@@ -30,38 +32,37 @@ TASKS = 8  # with fewer the pixels are cut too, and their sums added at the end
 
 def weight_grad(dy, x, weight_shape, stride, padding, dilation, groups):
     # forward: y = weight @ columns(x), so dL/dweight = dy @ columns(x).T, summed over the images
-    (N, F, oh, ow), (_, C, H, W) = dy.shape, x.shape
-    channels, filters, nr = C // groups, F // groups, panel_columns(x.dtype)
+    (N, F, oh, ow), (C, H, W) = dy.shape, x.shape[1:]
     phases, grid = forward_taps(weight_shape[2:], padding, dilation), (oh, ow, *stride)
-    cut = plan(N, channels, phases, grid, PIXELS, DEPTH, x.itemsize, 2)
-    K, block, lanes = channels * phases.taps.size, cut.places.size, VECTOR_BYTES // x.itemsize
-    blocks, chunks = cut.row_blocks * -(-N // cut.images), -(-channels // cut.channels)
-    dy_size, row = -(-filters // nr) * nr * block, odd_lines(filters, lanes)
-    held = max(1, min(blocks, HELD_BYTES // (dy_size * x.itemsize)))
-    parts = min(held, -(-TASKS // chunks))
-    sums_first, own_first = held * dy_size, held * dy_size + parts * K * row
-    own = cut.copy_size + lanes
+    threads = get_num_threads()
+    layout, size = _layout(phases, (N, groups, C // groups, F // groups), grid, x.dtype, threads)
     dweight = empty(weight_shape, dy.dtype)
     launch(
-        _weight_grad,
-        dy.reshape(-1),
-        x.reshape(-1),
-        (H, W),
-        dweight.reshape(-1),
-        (N, groups, channels, filters, K, phases.taps.size),
-        grid,
-        (nr, row, *cut[:4], held, parts),
-        cut.copy,
-        cut.steps,
-        cut.places,
-        (dy_size, sums_first, own_first, own),
-        scratch(x.dtype, own_first + get_num_threads() * own),
+        _weight_grad, dy.reshape(-1), x.reshape(-1), (H, W), dweight.reshape(-1), grid, *layout, scratch(x.dtype, size)
     )
     return dweight
 
 
+@lru_cache(maxsize=1024)
+def _layout(phases, shape, grid, dtype, threads):
+    """What the kernel needs to know of a layer, and the size of its working memory."""
+    N, _, channels, filters = shape
+    nr, lanes = panel_columns(dtype), VECTOR_BYTES // dtype.itemsize
+    cut = plan(N, channels, phases, grid, PIXELS, DEPTH, dtype.itemsize, 2)  # whatever the threads: the same sums
+    K, block = channels * phases.taps.size, cut.places.size
+    blocks, chunks = cut.row_blocks * -(-N // cut.images), -(-channels // cut.channels)
+    dy_size, row = -(-filters // nr) * nr * block, odd_lines(filters, lanes)
+    held = max(1, min(blocks, HELD_BYTES // (dy_size * dtype.itemsize)))
+    parts = min(held, -(-TASKS // chunks))
+    sums_first, own_first = held * dy_size, held * dy_size + parts * K * row
+    own = cut.copy_size + lanes
+    sizes, areas = (*shape, K, phases.taps.size), (dy_size, sums_first, own_first, own)
+    layout = sizes, (nr, row, *cut[:4], held, parts), cut.copy, cut.steps, cut.places, areas
+    return layout, own_first + threads * own
+
+
 @kernel(parallel=True)
-def _weight_grad(dy, x, source, dweight, sizes, grid, plan, copy, steps, places, areas, work):
+def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places, areas, work):
     """Transposes dy for some blocks of pixels and multiplies them, in turn; adds the parts up after the last."""
     N, groups, channels, filters, K, taps = sizes
     nr, row, images, rows, row_blocks, at_once, held, parts = plan

@@ -12,7 +12,7 @@ from .processor import ADDRESSED_MR as MR
 
 @kernel(parallel=True, alone=True)
 def convolve(
-    x, source, weight, form, bias, residual, finish, y, target, sizes, taps, first, phase_steps, grid, plan, copy,
+    x, source, weight, bias, residual, finish, y, target, sizes, grid, form, taps, first, phase_steps, plan, copy,
     steps, places, areas, work,
 ):  # fmt: skip
     """Packs the filters, unless they are or each task packs its own; then a block of pixels by some panels a task."""

@@ -10,6 +10,7 @@ The pixels (h, w), (h + stride_h, w), … of the input meet the same taps: they 
 stride_h · stride_w phases is a convolution of dy by these taps. A forward is one phase.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,7 +23,8 @@ LINE = 64  # bytes
 COPY, LEAST = 64 << 10, 128  # elements copied at a time; pixels a block, however many elements that copies
 
 
-class Phases(NamedTuple):
+@dataclass(frozen=True, eq=False)  # no comparison of arrays: itself is its key in caches
+class Phases:
     """Which taps of the kernel take part, phase by phase, and where they read, relative to stride times the output."""
 
     taps: np.ndarray  # of the kernel, in the order of the phases
@@ -79,16 +81,11 @@ def plan(images, channels, phases, grid, pixels, depth, itemsize, threads):
 
     grid = (oh, ow, stride_h, stride_w); depth: how many products of a phase are summed between two copies, at most.
     """
-    first = tuple(phases.first.tolist())
-    return _plan(images, channels, first, phases.y, phases.x, grid, pixels, depth, itemsize, threads)
-
-
-@lru_cache(maxsize=256)
-def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsize, threads):
     oh, ow, stride_y, stride_x = grid
-    first_y, taken_y, local_y, span_y = _axis(taps_y, stride_y if oh > 1 else 1)
-    first_x, taken_x, local_x, span_x = _axis(taps_x, stride_x if ow > 1 else 1)
-    at_once = max(1, depth // max(1, *(b - a for a, b in pairwise(phases))))
+    first_y, taken_y, local_y, span_y = _axis(phases.y, stride_y if oh > 1 else 1)
+    first_x, taken_x, local_x, span_x = _axis(phases.x, stride_x if ow > 1 else 1)
+    parts = list(pairwise(phases.first.tolist()))
+    at_once = max(1, depth // max(1, *(b - a for a, b in parts)))
     at_once = -(-channels // -(-channels // at_once))
     pixels = min(pixels, max(LEAST, COPY // (at_once * local_y * local_x)))
     if oh * ow <= pixels:
@@ -98,9 +95,9 @@ def _plan(images, channels, phases, taps_y, taps_x, grid, pixels, depth, itemsiz
     width = (ow - 1) * local_x + span_x + 1
     channel_step = odd_lines(((rows - 1) * local_y + span_y + 1) * width, LINE // itemsize)
     image_step = at_once * channel_step
-    offsets = (np.array(taps_y) - first_y) * width + np.array(taps_x) - first_x
+    offsets = (np.array(phases.y) - first_y) * width + np.array(phases.x) - first_x
     c = np.arange(at_once)[:, None] * channel_step
-    steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in pairwise(phases)])
+    steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in parts])
     n, r, o = np.indices((count, rows, ow), np.int64).reshape(3, -1)
     places = n * image_step + r * (local_y * width) + o * local_x
     copy = (

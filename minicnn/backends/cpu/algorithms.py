@@ -22,9 +22,9 @@ def choose(weight_shape, stride, dilation, groups, dtype, tiles, least=CHANNELS)
     """The algorithm for a layer: a rule on shapes and dtype alone, never a timing, so that results repeat.
 
     "winograd" serves 3×3, stride 1, dilation 1, one group, float32; asked for elsewhere, im2col takes its place.
-    "auto" takes it where it pays: from `least` channels and filters on (below, the transforms cost more than they save),
-    and from 12 tiles of 4×4 outputs on (below, transforming the filters does). Depthwise layers have no sums over channels
-    that a product could hold in registers: the plain loops take them.
+    "auto" takes it where it pays: from `least` channels and filters on (below, the transforms cost more than they
+    save), and from 12 tiles of 4×4 outputs on (below, transforming the filters does). Depthwise layers have no sums
+    over channels that a product could hold in registers: the plain loops take them.
     """
     asked = get_conv_algorithm()
     filters, channels = weight_shape[:2]

@@ -8,6 +8,8 @@
 dx is the same with dy for the input and the filters turned by 180°; dweight is in winograd_grad.py.
 """
 
+from functools import lru_cache
+
 import numba
 import numpy as np
 from numba import prange
@@ -42,9 +44,30 @@ def input_grad(dy, weight, x_shape, padding):
 
 def _convolve(x, weight, bias, y, top, left, turned):
     F, C = weight.shape[:2]
+    grid, plan, places, size = _layout(F, C, turned, y.shape[0], y.shape[2:], get_num_threads())
+    launch(
+        _winograd,
+        x.reshape(-1),
+        weight.reshape(-1),
+        np.zeros(C if turned else F, x.dtype) if bias is None else bias,
+        y.reshape(-1),
+        (F, C, turned),
+        x.shape[2:],
+        y.shape[2:],
+        (top, left),
+        grid,
+        plan,
+        places,
+        scratch(x.dtype, size),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _layout(F, C, turned, images, out_image, threads):
+    """The tiles, the plan and the places of the kernel, and the size of its working memory."""
     K, R = (F, C) if turned else (C, F)  # channels in and out
-    tiles_h, tiles_w = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
-    tiles = y.shape[0] * tiles_h * tiles_w
+    tiles_h, tiles_w = -(-out_image[0] // 4), -(-out_image[1] // 4)
+    tiles = images * tiles_h * tiles_w
     blocks, v_step, all_rows = -(-tiles // NR), odd_lines(K * NR, VECTOR), -(-R // ROWS) * ROWS
     alone = runs_alone(blocks, v_step) and 36 * K * R * 4 <= U_BYTES
     # filters that do not fit are transformed once for each batch of blocks: then fewer, larger batches
@@ -55,22 +78,8 @@ def _convolve(x, weight, bias, y, top, left, turned):
     u_step = odd_lines(u_row * (F if turned else rows_held), VECTOR)
     v_size, u_size = 0 if alone else blocks_held * 36 * v_step, 36 * u_step
     own = 36 * M_STEP + 9 * VECTOR + (36 * v_step if alone else 0)
-    work = scratch(x.dtype, v_size + u_size + get_num_threads() * own)
-    launch(
-        _winograd,
-        x.reshape(-1),
-        weight.reshape(-1),
-        np.zeros(R, x.dtype) if bias is None else bias,
-        y.reshape(-1),
-        (F, C, turned),
-        (x.shape[2], x.shape[3]),
-        (y.shape[2], y.shape[3]),
-        (top, left),
-        (tiles_h, tiles_w, tiles, strip_lanes(tiles_w)),
-        (blocks_held, rows_held, u_row, u_step, v_step, alone),
-        (v_size, v_size + u_size, own),
-        work,
-    )
+    grid, plan = (tiles_h, tiles_w, tiles, strip_lanes(tiles_w)), (blocks_held, rows_held, u_row, u_step, v_step, alone)
+    return grid, plan, (v_size, v_size + u_size, own), v_size + u_size + threads * own
 
 
 @kernel(parallel=True)
