@@ -78,8 +78,7 @@ BUGS = {
         f"{FUNCTIONAL}.norm", "_move", ", values / (values - 1))", ", 1.0)",
         checks.batch_norm, {}),
     "batch norm: momentum weighs the old value": (
-        "minicnn.backends.few_numbers", "batch_norm_move", "(1 - momentum) * running_mean + momentum * mean",
-        "momentum * running_mean + (1 - momentum) * mean",
+        "minicnn.backends.few_numbers", "batch_norm_move", "running *= 1 - momentum", "running *= momentum",
         checks.batch_norm, {}),
     "batch norm: eps outside the square root": (
         f"{REFERENCE}.norm", "inverse_std", "np.float64)) + eps)", "np.float64))) + eps",
@@ -108,7 +107,7 @@ BUGS = {
         "counts = np.ones(target.shape, bool)",
         checks.cross_entropy, {"ignored": True, "label_smoothing": 0.1}),
     "mean loss: the gradient is not divided by the number of values": (
-        f"{FUNCTIONAL}.loss", "_per_value", "np.asarray(x.size, np.float64)", "np.asarray(1.0)",
+        f"{FUNCTIONAL}.loss", "_per_value", "np.array(float(dy) / x.size, x.dtype)", "np.array(dy)",
         checks.mse_loss, {}),
     "sgd: the momentum has the wrong sign": (
         f"{REFERENCE}.optim", "sgd_step", "else momentum * b", "else -momentum * b",
