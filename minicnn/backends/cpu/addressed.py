@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..settings import get_num_threads
-from .addressed_plan import backward_taps, forward_taps, plan
+from .addressed_plan import backward_taps, forward_taps, number_of_blocks, plan
 from .memory import empty
 from .native import Kernel
 from .processor import ADDRESSED_MR as MR
@@ -106,7 +106,7 @@ def _layout(phases, shape, T, grid, form, dtype, threads):
     if pixels > FEW or panels < tasks:
         pixels = min(MOST, max(MR, min(LEAST, 4 * LEAST // count), min(SUMS // (F * count), pixels // (2 * tasks))))
     cut = plan(N, C, phases, grid, pixels, DEPTH, dtype.itemsize, threads)
-    blocks, block = cut.row_blocks * -(-N // cut.images), cut.places.size
+    blocks, block = number_of_blocks(cut, N, grid), cut.places.size
     chunk = -(-panels // min(panels, -(-tasks // (groups * blocks))))  # panels a task
     row = odd_lines(min(F, chunk * nr), lanes)
     early = form != PACKED and blocks > 1

@@ -13,8 +13,8 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .addressed import panel_columns
-from .addressed_kernels import block_pixels, copy_block
-from .addressed_plan import forward_taps, plan
+from .addressed_kernels import block_pixels, blocks_of, copy_block
+from .addressed_plan import forward_taps, number_of_blocks, plan
 from .addressed_tile import addressed_product
 from .cache import kernel
 from .memory import empty
@@ -50,7 +50,7 @@ def _layout(phases, shape, grid, dtype, threads):
     nr, lanes = panel_columns(dtype), VECTOR_BYTES // dtype.itemsize
     cut = plan(N, channels, phases, grid, PIXELS, DEPTH, dtype.itemsize, 2)  # whatever the threads: the same sums
     K, block = channels * phases.taps.size, cut.places.size
-    blocks, chunks = cut.row_blocks * -(-N // cut.images), -(-channels // cut.channels)
+    blocks, chunks = number_of_blocks(cut, N, grid), -(-channels // cut.channels)
     dy_size, row = -(-filters // nr) * nr * block, odd_lines(filters, lanes)
     held = max(1, min(blocks, HELD_BYTES // (dy_size * dtype.itemsize)))
     parts = min(held, -(-TASKS // chunks))
@@ -65,10 +65,10 @@ def _layout(phases, shape, grid, dtype, threads):
 def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places, areas, work):
     """Transposes dy for some blocks of pixels and multiplies them, in turn; adds the parts up after the last."""
     N, groups, channels, filters, K, taps = sizes
-    nr, row, images, rows, row_blocks, at_once, held, parts = plan
+    nr, row, images, rows, columns, at_once, held, parts = plan
     dy_size, sums_first, own_first, own_size = areas
     panels, chunks = (filters + nr - 1) // nr, (channels + at_once - 1) // at_once
-    blocks = (N + images - 1) // images * row_blocks
+    blocks = blocks_of(N, grid, images, rows, columns)
     for g in range(groups):
         for b0 in range(0, blocks, held):
             b_count = min(held, blocks - b0)
@@ -79,7 +79,7 @@ def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places,
                     task = np.int64(index)
                     if phase == 0:
                         b, f = task // panels, task % panels * nr
-                        pixels = block_pixels(b0 + b, N, images, rows, row_blocks, grid)
+                        pixels = block_pixels(b0 + b, N, grid, images, rows, columns)
                         _transpose_dy(
                             dy, groups * filters, g * filters + f, min(nr, filters - f), pixels, grid, work,
                             b * dy_size + f * places.size, nr,
@@ -89,11 +89,11 @@ def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places,
                         c_count, own = min(at_once, channels - c), own_first + numba.get_thread_id() * own_size
                         sums = sums_first + (part * K + c * taps) * row
                         for b in range(b_count * part // parts, b_count * (part + 1) // parts):
-                            pixels = block_pixels(b0 + b, N, images, rows, row_blocks, grid)
+                            pixels = block_pixels(b0 + b, N, grid, images, rows, columns)
                             copy_block(x, source, groups * channels, g * channels + c, c_count, pixels, copy, work, own)
                             _multiply(
-                                work, own, steps, c_count * taps, places, pixels[1] * pixels[3] * grid[1], b * dy_size,
-                                nr, sums, row, filters, b0 > 0 or b > b_count * part // parts,
+                                work, own, steps, c_count * taps, places, pixels[1] * pixels[3] * pixels[5],
+                                b * dy_size, nr, sums, row, filters, b0 > 0 or b > b_count * part // parts,
                             )  # fmt: skip
                     else:
                         _add_parts(task * 16, K, g, filters, parts, sums_first, row, work, dweight)
@@ -102,10 +102,10 @@ def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places,
 @kernel
 def _transpose_dy(dy, F, f, f_count, pixels, grid, out, out_at, nr):
     """out (q, nr) = a panel of dyᵀ"""
-    n, n_count, oy, oy_count = pixels
-    P, count = grid[0] * grid[1], oy_count * grid[1]
+    n, n_count, oy, oy_count, ox, ox_count = pixels
+    P, count = grid[0] * grid[1], oy_count * ox_count
     for i in range(n_count):
-        at = ((n + i) * F + f) * P + oy * grid[1]
+        at = ((n + i) * F + f) * P + oy * grid[1] + ox
         transpose(out, out_at + i * count * nr, nr, dy, at, P, f_count, count)
 
 

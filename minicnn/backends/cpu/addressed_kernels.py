@@ -17,10 +17,10 @@ def convolve(
 ):  # fmt: skip
     """Packs the filters, unless they are or each task packs its own; then a block of pixels by some panels a task."""
     N, groups, channels, filters = sizes
-    nr, chunk, row, images, rows, row_blocks, at_once = plan
+    nr, chunk, row, images, rows, columns, at_once = plan
     filters_size, copy_first, panel_first, spare, own_size = areas
     K, panels = channels * taps.size, (filters + nr - 1) // nr
-    chunks, blocks = (panels + chunk - 1) // chunk, (N + images - 1) // images * row_blocks
+    chunks, blocks = (panels + chunk - 1) // chunk, blocks_of(N, grid, images, rows, columns)
     packing, products = groups * panels if form[1] else 0, groups * blocks * chunks
     for phase in range(2):
         tasks = (packing, products)[phase]
@@ -34,7 +34,7 @@ def convolve(
                     )  # fmt: skip
             else:
                 g, block, panel = task // chunks // blocks, task // chunks % blocks, task % chunks * chunk
-                pixels = block_pixels(block, N, images, rows, row_blocks, grid)
+                pixels = block_pixels(block, N, grid, images, rows, columns)
                 f_first, f_last = panel * nr, min((panel + chunk) * nr, filters)
                 for c in range(0, channels, at_once):
                     c_count, copied = min(at_once, channels - c), own + copy_first
@@ -45,13 +45,13 @@ def convolve(
                             at = own + panel_first
                             _pack(weight, form, g, f, c, c_count, sizes, taps, first, work, at, nr, own + spare)
                         _multiply(
-                            work, copied, places, pixels[1] * pixels[3] * grid[1], steps, first, phase_steps[1],
+                            work, copied, places, pixels[1] * pixels[3] * pixels[5], steps, first, phase_steps[1],
                             c_count, at_once, weight if form[0] == 2 else work, at, nr, own + f - f_first, row,
                             min(nr, f_last - f), c > 0,
                         )  # fmt: skip
                 _store(
                     work, own, row, places.size, bias, residual, finish, y, target, g * filters + f_first,
-                    f_last - f_first, pixels, grid[1], first, phase_steps,
+                    f_last - f_first, pixels, first, phase_steps,
                 )  # fmt: skip
 
 
@@ -62,10 +62,17 @@ def no_taps(first, h, step_x):
 
 
 @kernel
-def block_pixels(block, N, images, rows, row_blocks, grid):
-    """(first image, images, first row, rows) of a block."""
-    n, oy = block // row_blocks * images, block % row_blocks * rows
-    return n, min(images, N - n), oy, min(rows, grid[0] - oy)
+def blocks_of(N, grid, images, rows, columns):
+    """Blocks of a whole batch."""
+    return (N + images - 1) // images * ((grid[0] + rows - 1) // rows) * ((grid[1] + columns - 1) // columns)
+
+
+@kernel
+def block_pixels(block, N, grid, images, rows, columns):
+    """(first image, images, first row, rows, first column, columns) of a block."""
+    down, across = (grid[0] + rows - 1) // rows, (grid[1] + columns - 1) // columns
+    n, oy, ox = block // across // down * images, block // across % down * rows, block % across * columns
+    return n, min(images, N - n), oy, min(rows, grid[0] - oy), ox, min(columns, grid[1] - ox)
 
 
 @kernel
@@ -93,11 +100,11 @@ def _pack(weight, form, g, f, c_first, c_count, sizes, taps, first, out, out_at,
 def copy_block(x, source, C, c_first, c_count, pixels, copy, out, out_at):
     """out[n, c] = the rows of x that a block reads, 0 where they are padding."""
     H, W = source
-    n_first, n_count, oy, oy_count = pixels
-    first_y, first_x, move_y, taken_y, taken_x, local_y, span_y, width, channel_step, image_step = copy
-    # columns first ≤ i < last of the copy lie inside of x
-    first = min(width, max(0, (taken_x - 1 - first_x) // taken_x))
-    last = max(0, min(width, (W - first_x + taken_x - 1) // taken_x))
+    n_first, n_count, oy, oy_count, ox, _ = pixels
+    first_y, first_x, move_y, move_x, taken_y, taken_x, local_y, span_y, width, channel_step, image_step = copy
+    left = first_x + ox * move_x  # columns first ≤ i < last of the copy lie inside of x
+    first = min(width, max(0, (taken_x - 1 - left) // taken_x))
+    last = max(0, min(width, (W - left + taken_x - 1) // taken_x))
     top, count = oy * move_y + first_y, (oy_count - 1) * local_y + span_y + 1
     for n in range(n_count):
         for c in range(c_count):
@@ -106,7 +113,7 @@ def copy_block(x, source, C, c_first, c_count, pixels, copy, out, out_at):
                 row = top + i * taken_y
                 inside = 0 <= row < H
                 copy_run(
-                    out, to + i * width, width, x, (plane * H + row) * W + first_x, taken_x,
+                    out, to + i * width, width, x, (plane * H + row) * W + left, taken_x,
                     first if inside else 0, last if inside else 0,
                 )  # fmt: skip
 
@@ -131,23 +138,23 @@ def _multiply(
 
 @kernel
 def _store(
-    work, sums, row, block, bias, residual, finish, y, target, f_first, f_count, pixels, ow, first, phase_steps
+    work, sums, row, block, bias, residual, finish, y, target, f_first, f_count, pixels, first, phase_steps
 ):  # fmt: skip
     """y = [relu](sums (q, f) + bias [+ residual]): all rows at once where they follow one another in y."""
     F, H, W = target
-    n_first, n_count, oy, oy_count = pixels
+    n_first, n_count, oy, oy_count, ox, ox_count = pixels
     step_y, step_x = phase_steps
-    at_once = oy_count if step_y == 1 and step_x * ow == W else 1
-    count = W if at_once == 1 else at_once * W
+    at_once = oy_count if step_y == 1 and step_x * ox_count == W else 1
+    count = at_once * min(step_x * ox_count, W - step_x * ox)
     for n in range(n_count):
         for r in range(0, oy_count, at_once):
             for h in range(min(step_y, H - (oy + r) * step_y)):
-                to = ((n_first + n) * F + f_first) * H * W + ((oy + r) * step_y + h) * W
+                to = (((n_first + n) * F + f_first) * H + (oy + r) * step_y + h) * W + step_x * ox
                 if no_taps(first, h, step_x):
                     for f in range(f_count):
                         y[to + f * H * W : to + f * H * W + count] = 0
                     continue
-                from_ = sums + ((h * block + n * oy_count * ow + r * ow) * step_x) * row
+                from_ = sums + (h * block + (n * oy_count + r) * ox_count) * step_x * row
                 transpose(y, to, H * W, work, from_, row, count, f_count)
                 if finish[0] or finish[1] or finish[2]:
                     for f in range(f_count):

@@ -2,9 +2,9 @@
 
     columns(x)[k, q] = copy[steps[k] + places[q]]         k = (channel, tap), q = (image, row, column) of the block
 
-A block is some whole rows of the output, or some whole images. A task copies what it reads of x, with the padding,
-a few channels at a time: the copy stays in its L1 and L2, and is made in long runs where columns would be made in
-short ones, as many times as a kernel has taps.
+A block is some whole rows of the output, a piece of a long one, or some whole images. A task copies what it reads of x,
+with the padding, a few channels at a time: the copy stays in its L1 and L2, and is made in long runs where columns
+would be made in short ones, as many times as a kernel has taps.
 
 The pixels (h, w), (h + stride_h, w), … of the input meet the same taps: they are a phase of dx, and each of the
 stride_h · stride_w phases is a convolution of dy by these taps. A forward is one phase.
@@ -63,12 +63,17 @@ def _of_phase(position, size, stride, dilation):
     return [(i, rest // stride) for i, rest in taps if rest % stride == 0]
 
 
+def number_of_blocks(cut, images, grid):
+    """Blocks of a whole batch."""
+    return -(-images // cut.images) * -(-grid[0] // cut.rows) * -(-grid[1] // cut.columns)
+
+
 class Plan(NamedTuple):
-    """Blocks of one shape; the last ones of an image and of the batch may be smaller."""
+    """Blocks of one shape; the last ones of a row, of an image and of the batch may be smaller."""
 
     images: int  # in a block
     rows: int  # of the output in a block, all of them where there are several images
-    row_blocks: int  # in an image
+    columns: int  # likewise, all of them where there are several rows
     channels: int  # copied at a time
     copy: tuple[int, ...]  # how: see `copy_block`
     copy_size: int
@@ -88,22 +93,26 @@ def plan(images, channels, phases, grid, pixels, depth, itemsize, threads):
     at_once = max(1, depth // max(1, *(b - a for a, b in parts)))
     at_once = -(-channels // -(-channels // at_once))
     pixels = min(pixels, max(LEAST, COPY // (at_once * local_y * local_x)))
+    count, rows, columns = 1, 1, ow
     if oh * ow <= pixels:
         count, rows = _share(images, min(images, pixels // (oh * ow)), 1, oh * ow, threads), oh
+    elif ow <= pixels:
+        rows = _share(oh, pixels // ow, images, ow, threads)
     else:
-        count, rows = 1, _share(oh, max(1, pixels // ow), images, ow, threads)
-    width = (ow - 1) * local_x + span_x + 1
+        columns = -(-ow // -(-ow // pixels))
+    width = (columns - 1) * local_x + span_x + 1
     channel_step = odd_lines(((rows - 1) * local_y + span_y + 1) * width, LINE // itemsize)
     image_step = at_once * channel_step
     offsets = (np.array(phases.y) - first_y) * width + np.array(phases.x) - first_x
     c = np.arange(at_once)[:, None] * channel_step
     steps = np.concatenate([(c + offsets[a:b]).reshape(-1) for a, b in parts])
-    n, r, o = np.indices((count, rows, ow), np.int64).reshape(3, -1)
+    n, r, o = np.indices((count, rows, columns), np.int64).reshape(3, -1)
     places = n * image_step + r * (local_y * width) + o * local_x
     copy = (
-        first_y, first_x, stride_y if oh > 1 else 1, taken_y, taken_x, local_y, span_y, width, channel_step, image_step,
+        first_y, first_x, stride_y if oh > 1 else 1, stride_x if ow > 1 else 1, taken_y, taken_x, local_y, span_y,
+        width, channel_step, image_step,
     )  # fmt: skip
-    return Plan(count, rows, -(-oh // rows), at_once, copy, count * image_step, steps.astype(np.int64), places)
+    return Plan(count, rows, columns, at_once, copy, count * image_step, steps.astype(np.int64), places)
 
 
 def _share(total, most, times, pixels, threads):
