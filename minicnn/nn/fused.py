@@ -106,12 +106,12 @@ def relu_pool(relu: Module, pool: Module, x: Array) -> Array:
     if not (poolable(relu, pool) and _unwatched(relu, pool) and isinstance(x, np.ndarray) and x.dtype in FLOATS):
         return pool(relu(x))
     y, pool_ctx = F.max_pool2d(x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode)
-    y, relu_ctx = F.relu(y)
+    y, _ = F.relu(y)
     if keeps_contexts():
         for module in (relu, pool):
             module.__dict__["_run"] = forward_run.get()
         kept = PooledReluContext(x)
-        kept.of_pooled = relu_ctx
+        kept.of_pooled = ReluContext(y)  # its sign is that of what ReLU got, and the next layer keeps it anyway
         relu.keep(kept)
         pool.keep(pool_ctx)
     return y
