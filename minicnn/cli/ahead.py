@@ -1,8 +1,8 @@
-"""Halve the wait of a first run: it compiles the kernels of the forward, a second process those of the backward.
+"""Shorten the wait of a first run: it compiles the kernels of the forward, a second process those of the backward.
 
 Numba compiles on one core at a time. With an empty cache `minicnn train` therefore starts this module as a child, which
 runs the forward in NumPy, where nothing compiles, and the rest of a training step with the kernels; they meet in the
-cache folder. Measured on 2 cores: the first epoch on the digits takes 25 s instead of 44 s.
+cache folder. Measured on 2 cores: the first epoch on the digits takes 14 s instead of 18 s.
 """
 
 import os
