@@ -119,7 +119,7 @@ def relu_pool(relu: Module, pool: Module, x: Array) -> Array:
 
 def relu_pool_backward(relu: Module, pool: Module, dy: Array) -> Array:
     # forward: y = pool(relu(x)), or relu(pool(x)), which is the same
-    if not _unwatched(relu, pool):
+    if not (poolable(relu, pool) and _unwatched(relu, pool)):
         return relu.backward(pool.backward(dy))
     with relu.kept() as relu_ctx, pool.kept() as pool_ctx:
         if isinstance(relu_ctx, PooledReluContext):

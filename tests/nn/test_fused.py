@@ -8,6 +8,7 @@ import pytest
 import minicnn
 from minicnn import nn
 from minicnn.functional.door import Listener, listen
+from minicnn.models import SimpleCNN
 from minicnn.models.resnet import BasicBlock
 from minicnn.nn import fused
 
@@ -192,6 +193,20 @@ def test_no_pooling_first_where_a_window_may_miss_the_image(pooled):
     y = nn.Sequential(nn.ReLU(), pool)(np.ones((1, 1, 1, 1), np.float32))
     np.testing.assert_array_equal(y, pool(np.ones((1, 1, 1, 1), np.float32)))
     assert not pooled
+
+
+@pytest.mark.parametrize("put", [{"pool1": nn.Identity()}, {"relu2": nn.Tanh()}, {"pool2": nn.AvgPool2d(2)}])
+def test_other_modules_in_the_place_of_relu_and_pooling(put):
+    model = SimpleCNN(3, image_size=8)
+    if "pool1" in put:
+        model.fc1 = nn.Linear(64 * 4 * 4, 128)
+    for name, module in put.items():
+        setattr(model, name, module)
+    x, results = images((8, 8)), []
+    for watched in (False, True):
+        results.append(one_step(copy.deepcopy(model), x, watched, watched))
+    for plain, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(plain, other)
 
 
 def test_no_contexts_are_kept_without_gradients():
