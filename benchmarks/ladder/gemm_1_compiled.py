@@ -1,5 +1,5 @@
 """The same three loops compiled: the interpreter is gone, but each sum waits for its last addition, and walking down a
-column of b touches another cache line at every step. 1.6 GFLOP/s (see README.md)."""
+column of b touches another cache line at every step. 0.66 GFLOP/s (see README.md)."""
 
 import numba
 import numpy as np

@@ -6,6 +6,7 @@ import pytest
 import minicnn
 from minicnn.backends import cpu
 from minicnn.backends.cpu import addressed_plan
+from minicnn.backends.cpu.addressed_kernels import block_pixels
 
 torch = pytest.importorskip("torch")
 
@@ -54,14 +55,18 @@ def test_against_torch(name, dtype, rng):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_every_pixel_is_in_one_block(threads):
+@pytest.mark.parametrize(("images", "grid"), [(5, (7, 9)), (1, (1, 5000)), (3, (40, 30)), (16, (3, 3)), (2, (13, 700))])
+def test_every_pixel_is_in_one_block(images, grid, threads):
     """Also where the last blocks of a row, of an image and of a batch are smaller."""
-    for images, grid in ((5, (7, 9, 1, 1)), (1, (1, 5000, 1, 1)), (3, (40, 30, 2, 2)), (16, (3, 3, 1, 1))):
-        phases = addressed_plan.forward_taps((3, 3), (1, 1, 1, 1), (1, 1))
-        cut = addressed_plan.plan(images, 8, phases, grid, 150, 256, 4, threads)
-        assert cut.places.size == cut.images * cut.rows * cut.columns <= 150
-        assert len(set(cut.places.tolist())) == cut.places.size
-        assert (cut.images == 1 or cut.rows == grid[0]) and (cut.rows == 1 or cut.columns == grid[1])
-        count = addressed_plan.number_of_blocks(cut, images, grid)
-        assert count * cut.places.size >= images * grid[0] * grid[1]
-        assert cut.steps.max() + cut.places.max() < cut.copy_size
+    phases = addressed_plan.forward_taps((3, 3), (1, 1, 1, 1), (1, 1))
+    cut = addressed_plan.plan(images, 8, phases, (*grid, 1, 1), 150, 256, 4, threads)
+    assert cut.places.size == cut.images * cut.rows * cut.columns <= 150
+    assert cut.steps.max() + cut.places.max() < cut.copy_size
+    assert len(set(cut.places.tolist())) == cut.places.size
+    times = np.zeros((images, *grid), int)
+    pixels_of = getattr(block_pixels, "py_func", block_pixels)
+    for block in range(cut.blocks):
+        n, n_count, y, y_count, x, x_count = pixels_of(block, images, grid, cut.images, cut.rows, cut.columns)
+        assert n_count * y_count * x_count <= cut.places.size
+        times[n : n + n_count, y : y + y_count, x : x + x_count] += 1
+    assert (times == 1).all()

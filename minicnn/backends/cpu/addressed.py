@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..settings import get_num_threads
-from .addressed_plan import backward_taps, forward_taps, number_of_blocks, plan
+from .addressed_plan import BACKWARD, FORWARD, LEAST, PACKED, backward_taps, forward_taps, plan
 from .memory import empty
 from .native import Kernel
 from .processor import ADDRESSED_MR as MR
@@ -19,11 +19,10 @@ from .processor import ADDRESSED_NV, VECTOR_BYTES
 from .scratch import odd_lines, scratch
 
 SUMS = 96 << 10  # sums a task, beside the copy and a stream of filters in a core's L2
-LEAST, MOST = 128, 1024  # pixels a task, of each phase; with more than 4 phases fewer are enough
+MOST = 1024  # pixels a task, of each phase
 TASKS = 2  # a thread, at least
 FEW = 256  # pixels that one task takes: tasks are of different filters then, and each packs its own
 DEPTH = 256  # products between two stores of a sum: a panel of filters stays in L1
-FORWARD, BACKWARD, PACKED = 0, 1, 2  # how the filters come
 
 _convolve = Kernel("addressed_kernels", "convolve")
 
@@ -103,10 +102,11 @@ def _layout(phases, shape, T, grid, form, dtype, threads):
         TASKS * threads,
     )
     pixels, panels = N * grid[0] * grid[1], -(-F // nr)
+    least = min(LEAST, 4 * LEAST // count)  # with more than 4 phases fewer are enough
     if pixels > FEW or panels < tasks:
-        pixels = min(MOST, max(MR, min(LEAST, 4 * LEAST // count), min(SUMS // (F * count), pixels // (2 * tasks))))
+        pixels = min(MOST, max(MR, least, min(SUMS // (F * count), pixels // (2 * tasks))))
     cut = plan(N, C, phases, grid, pixels, DEPTH, dtype.itemsize, threads)
-    blocks, block = number_of_blocks(cut, N, grid), cut.places.size
+    blocks, block = cut.blocks, cut.places.size
     chunk = -(-panels // min(panels, -(-tasks // (groups * blocks))))  # panels a task
     row = odd_lines(min(F, chunk * nr), lanes)
     early = form != PACKED and blocks > 1
@@ -116,5 +116,5 @@ def _layout(phases, shape, T, grid, form, dtype, threads):
     own = spare + T * nr + lanes
     filters = (form, early, T), phases.taps, phases.first, phases.steps
     areas = filters_size, count * block * row, panel_first, spare, own
-    layout = *filters, (nr, chunk, row, *cut[:4]), cut.copy, cut.steps, cut.places, areas
+    layout = *filters, (nr, chunk, row, *cut[:5]), cut.copy, cut.steps, cut.places, areas
     return layout, filters_size + threads * own

@@ -13,8 +13,8 @@ from numba import prange
 
 from ..settings import get_num_threads
 from .addressed import panel_columns
-from .addressed_kernels import block_pixels, blocks_of, copy_block
-from .addressed_plan import forward_taps, number_of_blocks, plan
+from .addressed_kernels import block_pixels, copy_block
+from .addressed_plan import forward_taps, plan
 from .addressed_tile import addressed_product
 from .cache import kernel
 from .memory import empty
@@ -50,14 +50,14 @@ def _layout(phases, shape, grid, dtype, threads):
     nr, lanes = panel_columns(dtype), VECTOR_BYTES // dtype.itemsize
     cut = plan(N, channels, phases, grid, PIXELS, DEPTH, dtype.itemsize, 2)  # whatever the threads: the same sums
     K, block = channels * phases.taps.size, cut.places.size
-    blocks, chunks = number_of_blocks(cut, N, grid), -(-channels // cut.channels)
+    blocks, chunks = cut.blocks, -(-channels // cut.channels)
     dy_size, row = -(-filters // nr) * nr * block, odd_lines(filters, lanes)
     held = max(1, min(blocks, HELD_BYTES // (dy_size * dtype.itemsize)))
     parts = min(held, -(-TASKS // chunks))
     sums_first, own_first = held * dy_size, held * dy_size + parts * K * row
     own = cut.copy_size + lanes
     sizes, areas = (*shape, K, phases.taps.size), (dy_size, sums_first, own_first, own)
-    layout = sizes, (nr, row, *cut[:4], held, parts), cut.copy, cut.steps, cut.places, areas
+    layout = sizes, (nr, row, *cut[:5], held, parts), cut.copy, cut.steps, cut.places, areas
     return layout, own_first + threads * own
 
 
@@ -65,10 +65,9 @@ def _layout(phases, shape, grid, dtype, threads):
 def _weight_grad(dy, x, source, dweight, grid, sizes, plan, copy, steps, places, areas, work):
     """Transposes dy for some blocks of pixels and multiplies them, in turn; adds the parts up after the last."""
     N, groups, channels, filters, K, taps = sizes
-    nr, row, images, rows, columns, at_once, held, parts = plan
+    nr, row, images, rows, columns, blocks, at_once, held, parts = plan
     dy_size, sums_first, own_first, own_size = areas
     panels, chunks = (filters + nr - 1) // nr, (channels + at_once - 1) // at_once
-    blocks = blocks_of(N, grid, images, rows, columns)
     for g in range(groups):
         for b0 in range(0, blocks, held):
             b_count = min(held, blocks - b0)

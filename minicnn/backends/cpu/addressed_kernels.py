@@ -4,6 +4,7 @@ import numba
 import numpy as np
 from numba import prange
 
+from .addressed_plan import FORWARD, PACKED
 from .addressed_tile import addressed_product
 from .cache import kernel
 from .moves import copy_run, transpose
@@ -17,10 +18,10 @@ def convolve(
 ):  # fmt: skip
     """Packs the filters, unless they are or each task packs its own; then a block of pixels by some panels a task."""
     N, groups, channels, filters = sizes
-    nr, chunk, row, images, rows, columns, at_once = plan
+    nr, chunk, row, images, rows, columns, blocks, at_once = plan
     filters_size, copy_first, panel_first, spare, own_size = areas
     K, panels = channels * taps.size, (filters + nr - 1) // nr
-    chunks, blocks = (panels + chunk - 1) // chunk, blocks_of(N, grid, images, rows, columns)
+    chunks = (panels + chunk - 1) // chunk
     packing, products = groups * panels if form[1] else 0, groups * blocks * chunks
     for phase in range(2):
         tasks = (packing, products)[phase]
@@ -41,12 +42,12 @@ def convolve(
                     copy_block(x, source, groups * channels, g * channels + c, c_count, pixels, copy, work, copied)
                     for f in range(f_first, f_last, nr):
                         at = ((g * panels + f // nr) * K + c * taps.size) * nr
-                        if form[0] < 2 and not form[1]:
+                        if form[0] != PACKED and not form[1]:
                             at = own + panel_first
                             _pack(weight, form, g, f, c, c_count, sizes, taps, first, work, at, nr, own + spare)
                         _multiply(
                             work, copied, places, pixels[1] * pixels[3] * pixels[5], steps, first, phase_steps[1],
-                            c_count, at_once, weight if form[0] == 2 else work, at, nr, own + f - f_first, row,
+                            c_count, at_once, weight if form[0] == PACKED else work, at, nr, own + f - f_first, row,
                             min(nr, f_last - f), c > 0,
                         )  # fmt: skip
                 _store(
@@ -62,12 +63,6 @@ def no_taps(first, h, step_x):
 
 
 @kernel
-def blocks_of(N, grid, images, rows, columns):
-    """Blocks of a whole batch."""
-    return (N + images - 1) // images * ((grid[0] + rows - 1) // rows) * ((grid[1] + columns - 1) // columns)
-
-
-@kernel
 def block_pixels(block, N, grid, images, rows, columns):
     """(first image, images, first row, rows, first column, columns) of a block."""
     down, across = (grid[0] + rows - 1) // rows, (grid[1] + columns - 1) // columns
@@ -80,7 +75,7 @@ def _pack(weight, form, g, f, c_first, c_count, sizes, taps, first, out, out_at,
     """out = a panel of filters from f on for some channels: phase by phase, (channel, tap, filter)."""
     _, _, channels, filters = sizes
     T, f_count = form[2], min(nr, filters - f)
-    if form[0] == 0:
+    if form[0] == FORWARD:
         source = ((g * filters + f) * channels + c_first) * T
         transpose(out, out_at, nr, weight, source, channels * T, f_count, c_count * T)
         return

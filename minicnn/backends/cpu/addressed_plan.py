@@ -19,6 +19,7 @@ import numpy as np
 
 from .scratch import odd_lines
 
+FORWARD, BACKWARD, PACKED = 0, 1, 2  # how the filters come: see addressed.convolve
 LINE = 64  # bytes
 COPY, LEAST = 64 << 10, 128  # elements copied at a time; pixels a block, however many elements that copies
 
@@ -63,17 +64,13 @@ def _of_phase(position, size, stride, dilation):
     return [(i, rest // stride) for i, rest in taps if rest % stride == 0]
 
 
-def number_of_blocks(cut, images, grid):
-    """Blocks of a whole batch."""
-    return -(-images // cut.images) * -(-grid[0] // cut.rows) * -(-grid[1] // cut.columns)
-
-
 class Plan(NamedTuple):
     """Blocks of one shape; the last ones of a row, of an image and of the batch may be smaller."""
 
     images: int  # in a block
     rows: int  # of the output in a block, all of them where there are several images
     columns: int  # likewise, all of them where there are several rows
+    blocks: int  # in a batch
     channels: int  # copied at a time
     copy: tuple[int, ...]  # how: see `copy_block`
     copy_size: int
@@ -112,7 +109,8 @@ def plan(images, channels, phases, grid, pixels, depth, itemsize, threads):
         first_y, first_x, stride_y if oh > 1 else 1, stride_x if ow > 1 else 1, taken_y, taken_x, local_y, span_y,
         width, channel_step, image_step,
     )  # fmt: skip
-    return Plan(count, rows, columns, at_once, copy, count * image_step, steps.astype(np.int64), places)
+    blocks = -(-images // count) * -(-oh // rows) * -(-ow // columns)
+    return Plan(count, rows, columns, blocks, at_once, copy, count * image_step, steps.astype(np.int64), places)
 
 
 def _share(total, most, times, pixels, threads):
