@@ -356,7 +356,7 @@ def test_other_tensors_are_a_value_error(roundtrip, name):
         (torch.add, "getattr"),
         (range(3), "range"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),  # no addresses: pytest-xdist compares the names
 )
 def test_anything_else_is_refused_by_name(roundtrip, value, word):
     with pytest.raises(minicnn.UnsafeFileError, match=word):
