@@ -166,7 +166,7 @@ def test_the_example_learns(tmp_path, capsys):
     write_photos(tmp_path / "photos" / "train", each=6)
     write_photos(tmp_path / "photos" / "val", each=3, seed=1)
     weights = write_weights(tmp_path / "weights.npz")
-    options = ["--epochs", "3", "--batch-size", "6", "--lr", "0.01", "--image-size", "32"]
+    options = ["--epochs", "3", "--batch-size", "6", "--lr", "0.003", "--image-size", "32"]
     share = example().main([str(weights), str(tmp_path / "photos"), *options])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
