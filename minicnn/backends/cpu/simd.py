@@ -168,6 +168,18 @@ def index(value):
     return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
+def _one_step_a_round(module):
+    """Metadata of a loop that LLVM shall not unroll.
+
+    For Zen 4 and 5 it took two steps a round. The 8×2 tile then wants 36 registers of 32, and two of its sums went
+    through memory: their chain of two FMAs, a store and a load is as long as all 32 FMAs of the round take.
+    """
+    never = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop = module.add_metadata([never])
+    loop.operands = (loop, never)  # what describes a loop begins with itself
+    return loop
+
+
 class Tile(Vectors):
     """The microkernel for a fixed number of vectors a row. How A is read is the matter of the classes below it.
 
@@ -213,7 +225,9 @@ class Tile(Vectors):
         for accumulator, value in zip(tile, updated):
             accumulator.add_incoming(self.zero, entry)
             accumulator.add_incoming(value, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
+        again = builder.cbranch(builder.icmp_signed("<", following, k), loop, after)
+        if VECTOR_BYTES == 64:
+            again.set_metadata("llvm.loop", _one_step_a_round(builder.module))
         builder.position_at_end(after)
         results = []
         for value in updated:
