@@ -34,7 +34,7 @@ def _tile() -> tuple[int, int, int]:
         return 64, 8, 3  # 24 + 3 + 1 of 32 registers
     if ",+avx2," in features and ",+fma," in features:
         return 32, 4, 3  # 12 + 3 + 1 of 16
-    if ",+neon," in features:
+    if binding.get_process_triple().startswith(("aarch64", "arm64")):  # all have NEON, whatever features LLVM finds
         return 16, 8, 3  # 24 + 3 + 1 of 32
     return 16, 4, 2  # SSE2 and the unknown: no FMA, a product needs a register of its own
 
@@ -43,5 +43,8 @@ VECTOR_BYTES, MR, NV = _tile()
 NR32 = NV * VECTOR_BYTES // 4  # columns of a tile in float32
 
 # The tile whose left operand is read through tables. Its two vectors divide 64, 128, 256 and 512 filters without rest.
-# Of AVX2's 16 registers 12 are accumulators again.
+# Of AVX2's 16 registers 12 are accumulators again. With AVX-512 16 of 32 are: two FMA units of 4 cycles want 8, and 11
+# loads a step for 16 FMAs leave the load ports idle for a third of the time. The addresses of 8 rows fill the general
+# registers; with 12 or 14 rows, addresses and then accumulators go to the stack (llvm-mca, Skylake: 21 cycles for the
+# 24 FMAs of 12 rows, 31 for 28, but 9 for 16).
 ADDRESSED_MR, ADDRESSED_NV = 6 if VECTOR_BYTES == 32 else MR, 2
