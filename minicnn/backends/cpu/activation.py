@@ -79,14 +79,14 @@ def gelu_backward(dy, x, approximate):
 def _forward(loop, x, *settings):
     x = canonical(x)
     y = empty_like(x)
-    launch(loop, x.reshape(-1), y.reshape(-1), *settings)
+    launch(loop, x.ravel(), y.ravel(), *settings)
     return y
 
 
 def _backward(loop, dy, x, *settings):
     dy, x = canonical(dy), canonical(x)
     dx = empty_like(dy)
-    launch(loop, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), *settings)
+    launch(loop, dy.ravel(), x.ravel(), dx.ravel(), *settings)
     return dx
 
 

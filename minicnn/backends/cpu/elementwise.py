@@ -12,7 +12,7 @@ def add_forward(a, b):
     """y = a + b"""
     a, b = canonical(a), canonical(b)
     y = empty_like(a)
-    launch(_add_forward, a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    launch(_add_forward, a.ravel(), b.ravel(), y.ravel())
     return y
 
 
@@ -28,7 +28,7 @@ def dropout_forward(x, keep, scale):
     """y = x · scale where keep, else x · 0 (NaN and infinity become NaN); with dy for x it is also the backward."""
     x, keep = canonical(x), canonical(keep)
     y = empty_like(x)
-    launch(_dropout_forward, x.reshape(-1), keep.reshape(-1), x.dtype.type(scale), y.reshape(-1))
+    launch(_dropout_forward, x.ravel(), keep.ravel(), x.dtype.type(scale), y.ravel())
     return y
 
 

