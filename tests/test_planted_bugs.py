@@ -78,7 +78,7 @@ BUGS = {
         f"{FUNCTIONAL}.norm", "_move", ", values / (values - 1))", ", 1.0)",
         checks.batch_norm, {}),
     "batch norm: momentum weighs the old value": (
-        "minicnn.backends.few_numbers", "batch_norm_move", "running *= 1 - momentum", "running *= momentum",
+        f"{REFERENCE}.norm", "batch_norm_move", "running *= 1 - momentum", "running *= momentum",
         checks.batch_norm, {}),
     "batch norm: eps outside the square root": (
         f"{REFERENCE}.norm", "inverse_std", "np.float64)) + eps)", "np.float64))) + eps",

@@ -44,13 +44,3 @@ def loss_scale(dy: Array, divisor: Any, shape: tuple[int, ...]) -> Array:
         return np.full(shape, float(dy) / float(divisor), dy.dtype)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return np.full(shape, np.asarray(dy / np.asarray(divisor, np.float64), dy.dtype))
-
-
-def batch_norm_move(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, momentum: float, correction: float
-) -> None:
-    """new = (1 − momentum) · old + momentum · batch, in place; the variance of the batch times the correction."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        for running, batch, rate in (running_mean, mean, momentum), (running_var, var, momentum * correction):
-            running *= 1 - momentum
-            running += (rate * batch).astype(running.dtype)  # adding float64 in place: 10 µs more

@@ -46,7 +46,7 @@ def beside(array: Array, other: Array) -> Array:
 
 def writable(array: Array) -> bool:
     """Whether it may be changed; on the GPU every array may."""
-    return bool(getattr(array.flags, "writeable", True))
+    return getattr(array.flags, "writeable", True)
 
 
 def c_order(array: Array) -> Array:

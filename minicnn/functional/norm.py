@@ -139,15 +139,17 @@ def _check_batch_norm(x, running_mean, running_var, weight, bias, training, mome
     if x.ndim < 2:
         raise ValueError(f"batch_norm: x must be (N, C) or (N, C, …), got shape {door.short(x.shape)}")
     channels = x.shape[1]
-    running = (("running_mean", running_mean), ("running_var", running_var))
-    for name, array in (*running, ("weight", weight), ("bias", bias)):
-        if array is not None and array.shape != (channels,):
-            check.shape("batch_norm", name, array, (channels,), "one a channel of x")
-    for name, array in running:
-        if array is None and not (training and running_mean is running_var):
+    for name, array, moves in (
+        ("running_mean", running_mean, True), ("running_var", running_var, True),
+        ("weight", weight, False), ("bias", bias, False),
+    ):  # fmt: skip
+        if array is not None:
+            if array.shape != (channels,):
+                check.shape("batch_norm", name, array, (channels,), "one a channel of x")
+            if moves and training and not writable(array):
+                raise ValueError(f"batch_norm: {name} must be writable when training, got a read-only array")
+        elif moves and not (training and running_mean is running_var):
             raise ValueError(f"batch_norm: {name} must be an array (both may be None when training), got None")
-        if training and array is not None and not writable(array):
-            raise ValueError(f"batch_norm: {name} must be writable when training, got a read-only array")
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"batch_norm: momentum must be 0 to 1, got {momentum}")
     if not (eps > 0.0 if training else eps >= 0.0) or math.isinf(eps):
@@ -160,5 +162,4 @@ def _check_batch_norm(x, running_mean, running_var, weight, bias, training, mome
 
 def _planes(x: Array) -> Array:
     """(N, C, …) as (N, C, L)."""
-    N, C, *rest = x.shape
-    return x.reshape(N, C, math.prod(rest))
+    return x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:]))

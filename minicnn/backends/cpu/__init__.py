@@ -14,7 +14,7 @@ _NAMES = {
     ),
     "conv": ("conv2d_forward", "conv2d_input_grad", "conv2d_weight_grad"),
     "elementwise": ("add_forward", "dropout_forward"),
-    ".few_numbers": ("batch_norm_move", "loss_scale", "reduce_losses"),  # those of all backends in main memory
+    ".few_numbers": ("loss_scale", "reduce_losses"),  # those of all backends in main memory
     "interpolate": ("blend2d_forward", "blend2d_input_grad"),
     "linear": ("add_channel_bias", "channel_sum", "linear_forward", "linear_input_grad", "linear_weight_grad"),
     "loss": (
@@ -22,8 +22,8 @@ _NAMES = {
         "mse_loss_backward", "mse_loss_forward", "nll_loss_backward", "nll_loss_forward",
     ),
     "norm": (
-        "batch_norm_eval_backward", "batch_norm_eval_forward", "batch_norm_relu_backward", "batch_norm_relu_forward",
-        "batch_norm_train_backward", "batch_norm_train_forward",
+        "batch_norm_eval_backward", "batch_norm_eval_forward", "batch_norm_move", "batch_norm_relu_backward",
+        "batch_norm_relu_forward", "batch_norm_train_backward", "batch_norm_train_forward",
     ),
     "optim": ("adam_step", "rmsprop_step", "sgd_step"),
     "pooling": (

@@ -24,6 +24,7 @@ PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for
 SHORT = 256
 TINY = 32  # the same where there are no sums
 FEW = 8  # fewer channels than this are cut across the planes
+VALUES = 512  # a task of small channels, about (512 channels of 7×7: 18.6 µs, with one a task 25.7)
 
 
 def batch_norm_train_forward(x, weight, bias, eps):
@@ -64,46 +65,57 @@ def _train(x, weight, bias, eps, residual, relu):
 
 @kernel(parallel=True)
 def _train_forward(x, residual, relu, weight, bias, eps, y, mean, var):
+    """Some channels a task: first the statistics of all, so that the divisions of one do not wait for another's."""
     N, C, L = x.shape
-    for c in prange(C):
-        count, channel_mean, m2 = 0.0, 0.0, 0.0
+    flat_x, flat_residual, flat_y = x.reshape(-1), residual.reshape(-1), y.reshape(-1)
+    together = max(1, VALUES // (N * L))
+    for task in prange((C + together - 1) // together):
+        channels = range(task * together, min(C, (task + 1) * together))
         if L < SHORT and N > 1:
-            values = side_by_side(x, c)
-            for start in range(0, N * L, PIECE):
-                size, piece_mean, piece_m2 = moments(values[start : start + PIECE])
-                count, channel_mean, m2 = merged(count, channel_mean, m2, size, piece_mean, piece_m2)
-            mean[c], var[c] = channel_mean, m2 / count
-            out = np.empty_like(values)  # not in place: a loop over vectors wants arrays that do not overlap
-            other = side_by_side(residual, c) if residual.size else residual[0, 0]
-            finish(values, other, relu, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], out)
-            put_back(out, y, c)
+            for c in channels:
+                joined_planes(x, residual, relu, c, weight[c], bias[c], eps, y, mean, var)
             continue
-        for n in range(N):
-            for start in range(0, L, PIECE):
-                values, piece_mean, piece_m2 = moments(x[n, c, start : start + PIECE])
-                count, channel_mean, m2 = merged(count, channel_mean, m2, values, piece_mean, piece_m2)
-        mean[c], var[c] = channel_mean, m2 / count
-        for n in range(N):
-            other = residual[n, c] if residual.size else residual[0, 0]
-            finish(x[n, c], other, relu, mean[c], 1 / math.sqrt(var[c] + eps), weight[c], bias[c], y[n, c])
+        for c in channels:
+            so_far = 0.0, 0.0, 0.0
+            for n in range(N):
+                so_far = with_moments(flat_x, (n * C + c) * L, L, so_far)
+            mean[c], var[c] = so_far[1], so_far[2] / so_far[0]
+        for c in channels:
+            inv_std = 1 / math.sqrt(var[c] + eps)
+            for n in range(N):
+                finish(flat_x, flat_residual, relu, (n * C + c) * L, L, mean[c], inv_std, weight[c], bias[c], flat_y)
 
 
 @kernel
-def finish(x, residual, relu, mean, inv_std, weight, bias, y):
-    """The batch norm, or relu of it, or relu of it + residual, where the residual is not empty."""
+def joined_planes(x, residual, relu, c, weight, bias, eps, y, mean, var):
+    """A channel of short planes, which are put side by side."""
+    values = side_by_side(x, c)
+    count, mean[c], m2 = with_moments(values, 0, values.size, (0.0, 0.0, 0.0))
+    var[c] = m2 / count
+    out = np.empty_like(values)  # not in place: a loop over vectors wants arrays that do not overlap
+    other = side_by_side(residual, c) if residual.size else residual.reshape(-1)
+    finish(values, other, relu, 0, values.size, mean[c], 1 / math.sqrt(var[c] + eps), weight, bias, out)
+    put_back(out, y, c)
+
+
+@kernel
+def finish(x, residual, relu, at, size, mean, inv_std, weight, bias, y):
+    """A run of the batch norm, or relu of it, or relu of it + residual, where the residual is not empty."""
     if not relu:
-        affine(x, mean, inv_std, weight, bias, y)
+        affine(x, at, size, mean, inv_std, weight, bias, y)
         return
     hi, lo = in_two(x, mean)
     scale, zero = x.dtype.type(inv_std * weight), x.dtype.type(0)
     if residual.size:
-        for i in range(x.size):
-            value = (((x[i] - hi) - lo) * scale + bias) + residual[i]
-            y[i] = zero if value <= zero else value
+        for i in range(size):
+            here = np.uintp(at + i)  # unsigned: no test for a negative index, which would keep the loop from vectors
+            value = (((x[here] - hi) - lo) * scale + bias) + residual[here]
+            y[here] = zero if value <= zero else value
     else:
-        for i in range(x.size):
-            value = ((x[i] - hi) - lo) * scale + bias
-            y[i] = zero if value <= zero else value
+        for i in range(size):
+            here = np.uintp(at + i)
+            value = ((x[here] - hi) - lo) * scale + bias
+            y[here] = zero if value <= zero else value
 
 
 @kernel
@@ -130,11 +142,12 @@ def put_back(values, y, c):
 def _statistics(x, partial):
     """partial[c, piece] = (count, mean, Σ (x − mean)²)"""
     N, C, L = x.shape
+    flat = x.reshape(-1)
     pieces = (L + PIECE - 1) // PIECE
     for task in prange(N * C * pieces):
         n, c, piece = task // (C * pieces), task // pieces % C, task % pieces
         start = piece * PIECE
-        count, mean, m2 = moments(x[n, c, start : start + PIECE])
+        count, mean, m2 = moments(flat, (n * C + c) * L + start, min(PIECE, L - start))
         partial[c, n * pieces + piece, 0] = count
         partial[c, n * pieces + piece, 1] = mean
         partial[c, n * pieces + piece, 2] = m2
@@ -159,21 +172,30 @@ def merged(count, mean, m2, other_count, other_mean, other_m2):
 
 
 @kernel
-def moments(x):
+def with_moments(x, at, size, so_far):
+    """(count, mean, Σ (x − mean)²) of the values so far and of x[at : at + size], piece by piece."""
+    count, mean, m2 = so_far
+    for start in range(at, at + size, PIECE):
+        count, mean, m2 = merged(count, mean, m2, *moments(x, start, min(PIECE, at + size - start)))
+    return count, mean, m2
+
+
+@kernel
+def moments(x, at, size):
     """(count, mean, Σ (x − mean)²) of a piece: a first mean, then the sums of the differences to it."""
-    count = np.float64(x.size)
-    first, _ = difference_sums(x, x[0])
-    near = x.dtype.type(np.float64(x[0]) + first / count)
-    rest, squares = difference_sums(x, near)
+    count = np.float64(size)
+    first, _ = difference_sums(x, at, size, x[at])
+    near = x.dtype.type(np.float64(x[at]) + first / count)
+    rest, squares = difference_sums(x, at, size, near)
     return count, np.float64(near) + rest / count, squares - rest * (rest / count)
 
 
 @kernel(fast=True)
-def difference_sums(x, shift):
-    """Σ (x − shift) and Σ (x − shift)²"""
+def difference_sums(x, at, size, shift):
+    """Σ (x − shift) and Σ (x − shift)² of a run"""
     total, squares = x.dtype.type(0), x.dtype.type(0)
-    for i in range(x.size):
-        d = minus(x[i], shift)
+    for i in range(size):
+        d = minus(x[np.uintp(at + i)], shift)
         total += d
         squares += d * d
     return np.float64(total), np.float64(squares)
@@ -183,6 +205,23 @@ def difference_sums(x, shift):
 def minus(a, b):
     """a − b, rounded once: compiled without `reassoc`, so that a loop of sums does not take it apart."""
     return a - b
+
+
+def batch_norm_move(running_mean, running_var, mean, var, momentum, correction):
+    """new = (1 − momentum) · old + momentum · batch, in place; the variance of the batch times the correction."""
+    plain = canonical(running_mean), canonical(running_var)
+    move(*plain, mean, var, float(momentum), momentum * correction)
+    for running, moved in zip((running_mean, running_var), plain):
+        if running is not moved:
+            running[:] = moved
+
+
+@kernel(whole=True)
+def move(running_mean, running_var, mean, var, momentum, rate):
+    keep = running_mean.dtype.type(1 - momentum)
+    for c in range(mean.size):
+        running_mean[c] = keep * running_mean[c] + running_mean.dtype.type(momentum * mean[c])
+        running_var[c] = keep * running_var[c] + running_var.dtype.type(rate * var[c])
 
 
 def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
@@ -199,21 +238,23 @@ def batch_norm_eval_forward(x, mean, var, weight, bias, eps):
 @kernel(parallel=True)
 def _normalise(x, mean, var, weight, bias, eps, y):
     N, C, L = x.shape
+    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
     pieces = (L + PIECE - 1) // PIECE
     for task in prange(N * C * pieces):
-        n, c, start = task // (C * pieces), task // pieces % C, task % pieces * PIECE
+        plane, start = task // pieces, task % pieces * PIECE
+        c, size = plane % C, min(PIECE, L - start)
         inv_std = 1 / math.sqrt(var[c] + eps)
-        piece, out = x[n, c, start : start + PIECE], y[n, c, start : start + PIECE]
-        affine(piece, mean[c], inv_std, weight[c], bias[c], out)
+        affine(flat_x, plane * L + start, size, mean[c], inv_std, weight[c], bias[c], flat_y)
 
 
 @kernel
-def affine(x, mean, inv_std, weight, bias, y):
-    """y = (x − mean) · (inv_std · weight) + bias"""
+def affine(x, at, size, mean, inv_std, weight, bias, y):
+    """A run of y = (x − mean) · (inv_std · weight) + bias"""
     hi, lo = in_two(x, mean)
     scale = x.dtype.type(inv_std * weight)
-    for i in range(x.size):
-        y[i] = ((x[i] - hi) - lo) * scale + bias
+    for i in range(size):
+        here = np.uintp(at + i)
+        y[here] = ((x[here] - hi) - lo) * scale + bias
 
 
 @kernel
@@ -280,68 +321,68 @@ def _backward(dy, x, weight, mean, var, eps, training):
 def _channel_backward(dy, y, x, mean, var, weight, eps, training, g, dx, dweight, dbias):
     """y: what a ReLU behind made of it, or empty. g: where to store what the ReLU let pass, or empty."""
     N, C, L = x.shape
+    flat_dy, flat_y, flat_x = dy.reshape(-1), y.reshape(-1), x.reshape(-1)
+    flat_g, flat_dx = g.reshape(-1), dx.reshape(-1)
     for c in prange(C):
         total, projected = 0.0, 0.0
         inv_std = 1 / math.sqrt(var[c] + eps)
-        own = np.empty(PIECE if y.size else 0, x.dtype)
         if L < SHORT and N > 1:
             upstream, values = side_by_side(dy, c), side_by_side(x, c)
+            out = np.empty_like(values)
             if y.size:
-                upstream = passed(upstream, side_by_side(y, c), np.empty_like(upstream))
+                pass_on(upstream, side_by_side(y, c), 0, N * L, out, 0)
+                upstream, out = out, upstream
                 if g.size:
                     put_back(upstream, g, c)
             for start in range(0, N * L, PIECE):
-                stop = start + PIECE
-                piece_total, piece_projected = product_sums(upstream[start:stop], values[start:stop], mean[c])
-                total += piece_total
-                projected += piece_projected
+                piece = product_sums(upstream, start, values, start, min(PIECE, N * L - start), mean[c])
+                total, projected = total + piece[0], projected + piece[1]
             dbias[c], dweight[c] = total, projected * inv_std
             means = total / (N * L), projected / (N * L)
-            out = np.empty_like(values)
-            piece_grad(upstream, values, mean[c], inv_std, weight[c], training, means, out)
+            piece_grad(upstream, 0, values, 0, N * L, mean[c], inv_std, weight[c], training, means, out)
             put_back(out, dx, c)
             continue
+        own = np.empty(PIECE if y.size else 0, x.dtype)
         for n in range(N):
             for start in range(0, L, PIECE):
-                stop = min(L, start + PIECE)
-                upstream = dy[n, c, start:stop]
+                at, size = (n * C + c) * L + start, min(PIECE, L - start)
+                upstream, first = flat_dy, at
                 if y.size:
-                    kept = g[n, c, start:stop] if g.size else own[: stop - start]
-                    upstream = passed(upstream, y[n, c, start:stop], kept)
-                piece_total, piece_projected = product_sums(upstream, x[n, c, start:stop], mean[c])
-                total += piece_total
-                projected += piece_projected
+                    upstream, first = (flat_g, at) if g.size else (own, 0)
+                    pass_on(flat_dy, flat_y, at, size, upstream, first)
+                piece = product_sums(upstream, first, flat_x, at, size, mean[c])
+                total, projected = total + piece[0], projected + piece[1]
         dbias[c], dweight[c] = total, projected * inv_std
         means = total / (N * L), projected / (N * L)
         for n in range(N):
             for start in range(0, L, PIECE):
-                stop = min(L, start + PIECE)
-                upstream, values = dy[n, c, start:stop], x[n, c, start:stop]
-                if g.size:
-                    upstream = g[n, c, start:stop]
-                elif y.size:
-                    upstream = passed(upstream, y[n, c, start:stop], own[: stop - start])
-                piece_grad(upstream, values, mean[c], inv_std, weight[c], training, means, dx[n, c, start:stop])
+                at, size = (n * C + c) * L + start, min(PIECE, L - start)
+                upstream, first = (flat_g if g.size else flat_dy), at
+                if y.size and g.size == 0:
+                    pass_on(flat_dy, flat_y, at, size, own, 0)
+                    upstream, first = own, 0
+                piece_grad(upstream, first, flat_x, at, size, mean[c], inv_std, weight[c], training, means, flat_dx)
 
 
 @kernel
-def passed(dy, y, g):
-    """g = dy where the ReLU that made y let something pass; returns g"""
+def pass_on(dy, y, at, size, g, first):
+    """A run of g = dy where the ReLU that made y let something pass; g begins at `first`"""
     zero = y.dtype.type(0)
-    for i in range(y.size):
-        g[i] = zero if y[i] <= zero else dy[i]
-    return g
+    for i in range(size):
+        here = np.uintp(at + i)
+        g[np.uintp(first + i)] = zero if y[here] <= zero else dy[here]
 
 
 @kernel(parallel=True)
 def _gradient_sums(dy, x, mean, partial):
     """partial[c, piece] = (Σ dy, Σ dy · (x − mean))"""
     N, C, L = x.shape
+    flat_dy, flat_x = dy.reshape(-1), x.reshape(-1)
     pieces = (L + PIECE - 1) // PIECE
     for task in prange(N * C * pieces):
         n, c, piece = task // (C * pieces), task // pieces % C, task % pieces
-        start = piece * PIECE
-        total, projected = product_sums(dy[n, c, start : start + PIECE], x[n, c, start : start + PIECE], mean[c])
+        at, size = (n * C + c) * L + piece * PIECE, min(PIECE, L - piece * PIECE)
+        total, projected = product_sums(flat_dy, at, flat_x, at, size, mean[c])
         partial[c, n * pieces + piece, 0] = total
         partial[c, n * pieces + piece, 1] = projected
 
@@ -349,39 +390,44 @@ def _gradient_sums(dy, x, mean, partial):
 @kernel(parallel=True)
 def _input_grad(dy, x, mean, var, weight, eps, training, sums, dx):
     N, C, L = x.shape
+    flat_dy, flat_x, flat_dx = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
     pieces = (L + PIECE - 1) // PIECE
     for task in prange(N * C * pieces):
-        n, c, start = task // (C * pieces), task // pieces % C, task % pieces * PIECE
-        stop = start + PIECE
+        plane, start = task // pieces, task % pieces * PIECE
+        c, at, size = plane % C, plane * L + start, min(PIECE, L - start)
         inv_std = 1 / math.sqrt(var[c] + eps)
         means = sums[c, 0] / (N * L), sums[c, 1] / (N * L)
-        pieces_here = dy[n, c, start:stop], x[n, c, start:stop]
-        piece_grad(*pieces_here, mean[c], inv_std, weight[c], training, means, dx[n, c, start:stop])
+        piece_grad(flat_dy, at, flat_x, at, size, mean[c], inv_std, weight[c], training, means, flat_dx)
 
 
 @kernel(fast=True)
-def product_sums(dy, x, mean):
-    """Σ dy and Σ dy · (x − mean)"""
+def product_sums(dy, first, x, at, size, mean):
+    """Σ dy and Σ dy · (x − mean) of a run; dy begins at `first`"""
     hi, lo = in_two(x, mean)
     total, projected = x.dtype.type(0), x.dtype.type(0)
-    for i in range(x.size):
-        total += dy[i]
-        projected += dy[i] * minus(minus(x[i], hi), lo)
+    for i in range(size):
+        upstream = dy[np.uintp(first + i)]
+        total += upstream
+        projected += upstream * minus(minus(x[np.uintp(at + i)], hi), lo)
     return np.float64(total), np.float64(projected)
 
 
 @kernel
-def piece_grad(dy, x, mean, inv_std, weight, training, means, dx):
-    """dx = weight · inv_std · (dy − means[0] − (x − mean) · inv_std² · means[1]), the means 0 unless training"""
+def piece_grad(dy, first, x, at, size, mean, inv_std, weight, training, means, dx):
+    """dx = weight · inv_std · (dy − means[0] − (x − mean) · inv_std² · means[1]), the means 0 unless training.
+
+    A run of it; dy begins at `first`.
+    """
     hi, lo = in_two(x, mean)
     scale = x.dtype.type(inv_std * weight)
     if training:
         through_mean, through_var = x.dtype.type(means[0]), x.dtype.type(means[1] * inv_std * inv_std)
-        for i in range(x.size):
-            dx[i] = scale * (dy[i] - through_mean - ((x[i] - hi) - lo) * through_var)
+        for i in range(size):
+            here = np.uintp(at + i)
+            dx[here] = scale * (dy[np.uintp(first + i)] - through_mean - ((x[here] - hi) - lo) * through_var)
     else:
-        for i in range(x.size):
-            dx[i] = scale * dy[i]
+        for i in range(size):
+            dx[np.uintp(at + i)] = scale * dy[np.uintp(first + i)]
 
 
 # ---- arrays as the kernels want them ----

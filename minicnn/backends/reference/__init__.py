@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..few_numbers import batch_norm_move, loss_scale, reduce_losses
+from ..few_numbers import loss_scale, reduce_losses
 from .activation import *  # noqa: F403
 from .conv import conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 from .elementwise import *  # noqa: F403

@@ -24,6 +24,14 @@ def batch_norm_train_forward(x, weight, bias, eps):
     return batch_norm_eval_forward(x, mean, var, weight, bias, eps), mean, var
 
 
+def batch_norm_move(running_mean, running_var, mean, var, momentum, correction):
+    """new = (1 − momentum) · old + momentum · batch, in place; the variance of the batch times the correction."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        for running, batch, rate in (running_mean, mean, momentum), (running_var, var, momentum * correction):
+            running *= 1 - momentum
+            running += (rate * batch).astype(running.dtype)
+
+
 def batch_norm_train_backward(dy, x, weight, mean, var, eps):
     # forward: y = x̂ · weight + bias, where mean and var depend on x too. With g = dL/dx̂ = dy · weight and m values:
     #   dL/dvar  = −½ (var + eps)^(−3/2) · Σ g · (x − mean)
