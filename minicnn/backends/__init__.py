@@ -95,16 +95,29 @@ def load(name: str) -> ModuleType:
     return _loaded[name]
 
 
+_of_numpy: dict[str, ModuleType] = {}  # by the name of the setting
+
+
+def of_numpy() -> ModuleType:
+    """The backend that computes with NumPy arrays now: the setting.
+
+    With the setting "cuda" they are moved to the GPU and back in every call: right, but slow; `Module.to("cuda")` and a
+    loader for the GPU move them once.
+    """
+    name = backend_choice.get()
+    found = _of_numpy.get(name)
+    if found is None:
+        found = _of_numpy[name] = load("cuda.host" if name == "cuda" else name)
+    return found
+
+
 def module_of(array: Any) -> ModuleType | None:
     """The backend that computes with this array: by its type, then by the setting. None: not an array of ours.
 
-    CuPy arrays are the cuda backend's whatever the setting. With the setting "cuda" NumPy arrays are moved to the GPU
-    and back in every call: right, but slow; `Module.to("cuda")` and a loader for the GPU move them once.
+    CuPy arrays are the cuda backend's whatever the setting.
     """
     if isinstance(array, np.ndarray):
-        name = backend_choice.get()
-        name = "cuda.host" if name == "cuda" else name
-        return _loaded.get(name) or load(name)
+        return of_numpy()
     if type(array).__module__.partition(".")[0] == "cupy":
         return _loaded.get("cuda") or load("cuda")
     return None

@@ -34,7 +34,8 @@ def rank(operation: str, name: str, array: np.ndarray, ranks: Sequence[int], lay
 
 def images(operation: str, x: np.ndarray) -> np.ndarray:
     """x as (N, C, H, W), a view; one image (C, H, W) is a batch of one. `ValueError` for another rank or no pixels."""
-    rank(operation, "x", x, (3, 4), "(N, C, H, W) or (C, H, W)")
+    if x is None or x.ndim not in (3, 4):
+        rank(operation, "x", x, (3, 4), "(N, C, H, W) or (C, H, W)")
     if 0 in x.shape[-3:]:
         raise ValueError(f"{operation}: x must have at least one channel, row and column, got shape {short(x.shape)}")
     return x if x.ndim == 4 else x[None]
@@ -64,7 +65,9 @@ def integer(operation: str, name: str, value: Any, least: int | None = None) -> 
 
 def pair(operation: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """(height, width) from an int or a pair of ints (tuple, list, array), each at least `least`."""
-    if type(value) is not int and is_sequence(value):
+    if type(value) is int and least <= value <= LARGEST:
+        return value, value
+    if is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{operation}: {name} must be an int or a pair of ints, got {short(value)}")
         return integer(operation, name, value[0], least), integer(operation, name, value[1], least)
@@ -86,6 +89,8 @@ def real(operation: str, name: str, value: Any) -> float:
 
 def flag(operation: str, name: str, value: Any) -> bool:
     """A bool (or NumPy bool)."""
+    if value is True or value is False:
+        return value
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{operation}: {name} must be True or False, got {describe(value)}")
     return bool(value)
@@ -110,5 +115,6 @@ def axis(operation: str, name: str, value: Any, ndim: int) -> int:
 
 def allocatable(operation: str, name: str, sizes: Sequence[int]) -> None:
     """`ValueError` if an array of these sizes cannot be indexed; `name` says which, and of what argument."""
-    if math.prod(max(1, size) for size in sizes) > LARGEST // 8:
+    most = LARGEST // 8
+    if max(sizes) ** len(sizes) > most and math.prod(max(1, size) for size in sizes) > most:
         raise ValueError(f"{operation}: {name} would be of shape {short(tuple(sizes))}, too large to address")

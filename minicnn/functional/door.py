@@ -12,8 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
-from ..backends import module_of
+from ..backends import module_of, of_numpy
 from ..backends.places import is_array
 from ..backends.settings import keeps_contexts
 
@@ -62,22 +63,35 @@ def enter(operation: str, **arrays: Array | None) -> ModuleType:
 
     The first array decides; None stands for an argument that was left out. `TypeError` otherwise.
     """
-    first: Any = None
-    for name, array in arrays.items():
-        if first is None:
-            first, first_name, kind = array, name, type(array)
-            backend = module_of(array)
-            if backend is None:
-                raise TypeError(f"{operation}: {name} must be a NumPy array, got {describe(array)}")
-            dtype = array.dtype
-            if not backend.supports(dtype):
-                raise TypeError(f"{operation}: {name} must be float32 or float64, got {describe(array)}")
-        elif array is not None and not (
-            (type(array) is kind or module_of(array) is backend) and (array.dtype is dtype or array.dtype == dtype)
-        ):
-            raise TypeError(f"{operation}: {name} must be an array of {dtype} like {first_name}, got {describe(array)}")
+    backend, dtype = of_numpy(), None
+    for array in arrays.values():
+        if type(array) is ndarray:
+            if dtype is None and backend.supports(array.dtype):
+                dtype = array.dtype
+            if array.dtype is dtype:
+                continue
+        elif array is None and dtype is not None:
+            continue
+        backend = _checked(operation, arrays)  # not plain NumPy arrays of one dtype: seldom, and worth a second look
+        break
     for listener in _listeners.get():
         listener.entered(operation)
+    return backend
+
+
+def _checked(operation: str, arrays: dict[str, Any]) -> ModuleType:
+    """What `enter` does, for arrays of any kind."""
+    (first_name, first), *others = arrays.items()
+    backend = module_of(first)
+    if backend is None:
+        raise TypeError(f"{operation}: {first_name} must be a NumPy array, got {describe(first)}")
+    if not backend.supports(first.dtype):
+        raise TypeError(f"{operation}: {first_name} must be float32 or float64, got {describe(first)}")
+    for name, array in others:
+        if array is not None and not (module_of(array) is backend and array.dtype == first.dtype):
+            raise TypeError(
+                f"{operation}: {name} must be an array of {first.dtype} like {first_name}, got {describe(array)}"
+            )
     return backend
 
 

@@ -247,9 +247,15 @@ def _classes(operation: str, name: str, logits: Array) -> int:
 
 def _planes(logits: Array) -> Array:
     """(C,), (N, C) or (N, C, d1, …) as (N, C, L)."""
-    if logits.ndim == 1:
-        return logits.reshape(1, logits.shape[0], 1)
-    return logits.reshape(logits.shape[0], logits.shape[1], math.prod(logits.shape[2:]))
+    return logits.reshape(_sizes(logits))
+
+
+def _sizes(logits: Array) -> tuple[int, int, int]:
+    """(N, C, L)"""
+    shape = logits.shape
+    if len(shape) == 2:
+        return *shape, 1
+    return (1, *shape, 1) if len(shape) == 1 else (*shape[:2], math.prod(shape[2:]))
 
 
 def _loss_shape(logits: Array, reduction: str) -> tuple[int, ...]:
@@ -281,12 +287,12 @@ def _class_indices(operation: str, logits: Array, target: Any, ignore_index: int
 
     While launches are recorded whoever records them checks, since to look at the numbers would wait for the GPU.
     """
-    if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
+    if not is_array(target) and isinstance(target, (int, np.integer)) and not isinstance(target, bool):
         target = np.asarray(target)
     if not is_array(target) or target.dtype.kind not in "iu":
         raise TypeError(f"{operation}: target must be an array of integer class indices, got {door.describe(target)}")
     check.shape(operation, "target", target, _loss_shape(logits, "none"), "one class index a position")
-    N, C, L = (1, *logits.shape, 1) if logits.ndim == 1 else (*logits.shape[:2], math.prod(logits.shape[2:]))
+    N, C, L = _sizes(logits)
     if not recording() and not _all_below(target, C):
         wrong = (target != ignore_index) & ((target < 0) | (target >= C))
         if wrong.any():
@@ -337,7 +343,7 @@ def _upstream(operation: str, dy: Any, reduction: str, like: Array) -> Any:
 
 def _scale(backend: Any, dy: Array, reduction: str, divisor: Any, logits: Array) -> Array:
     """The gradient of each unreduced loss, (N, L)."""
-    N, _, L = _planes(logits).shape
+    N, _, L = _sizes(logits)
     if reduction == "mean":
         return backend.loss_scale(dy, divisor, (N, L))
     return library(logits).full((N, L), dy, logits.dtype) if dy.ndim == 0 else dy.reshape(N, L)

@@ -78,11 +78,12 @@ def max_pool2d(
     y, indices = backend.max_pool2d_forward(images, kernel, stride, padding, dilation, out_size)
     if x.ndim == 3:
         y, indices = y[0], indices[0]
-    inputs = {"x": x, "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
-    return door.leave(
-        "max_pool2d", inputs | {"ceil_mode": ceil_mode}, y,
-        MaxPool2dContext(empty_like(x), x.shape, indices, (kernel, stride, padding, dilation)),
-    )  # fmt: skip
+    inputs = {
+        "x": x, "kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation,
+        "ceil_mode": ceil_mode,
+    }  # fmt: skip
+    ctx = MaxPool2dContext(empty_like(x), x.shape, indices, (kernel, stride, padding, dilation))
+    return door.leave("max_pool2d", inputs, y, ctx)
 
 
 def max_pool2d_backward(dy: Array, ctx: MaxPool2dContext) -> Array:

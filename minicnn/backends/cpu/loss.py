@@ -24,12 +24,12 @@ VALUES = 8192  # logits a task of rows, about
 def cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing):
     """loss_n = −Σ_c weight[c] · q[n, c] · log p[n, c], q = (1 − ε) · target + ε / C; and what counts in the mean."""
     N, C, L = logits.shape
-    losses, weights = np.empty((N, L), logits.dtype), np.empty((N, L), logits.dtype)
+    losses, weights = np.empty((2, N, L), logits.dtype)
     launch(
         _cross_entropy_rows_forward if L == 1 else _cross_entropy_forward,
-        canonical(logits).reshape(-1), *_targets(target, logits.dtype),
+        canonical(logits).ravel(), *_targets(target, logits.dtype),
         _class_weights(weight, C, logits.dtype), ignore_index, float(label_smoothing), N, C, L,
-        losses.reshape(-1), weights.reshape(-1),
+        losses.ravel(), weights.ravel(),
     )  # fmt: skip
     return losses, weights
 
@@ -319,8 +319,8 @@ def _pair(loop, x, target, *settings):
 def _targets(target, dtype):
     """(class indices, class probabilities), flat, one of them empty."""
     if target.ndim == 3:
-        return _NO_INDEX, canonical(target).reshape(-1)
-    return canonical(target).reshape(-1), _nothing(dtype)
+        return _NO_INDEX, canonical(target).ravel()
+    return canonical(target).ravel(), _nothing(dtype)
 
 
 _NO_INDEX = np.empty(0, np.int64)
