@@ -4,7 +4,7 @@ from .cache import kernel
 from .layout import canonical as canonical
 
 # elements a task of an elementwise loop: 64 KiB of float32, so that what a task touches stays in L2. A ReLU of one task
-# takes 1.9 µs, of the same size cut in two 3.0
+# takes 1.9 µs (12,544 values); cut in two, and started as Numba does, 3.1
 CHUNK = 16384
 
 
