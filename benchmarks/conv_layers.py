@@ -18,6 +18,7 @@ import torch
 
 import minicnn
 from minicnn.backends import cpu
+from minicnn.bench.peak import fma_peak
 
 # name: channels, filters, size, kernel, stride, padding
 RESNET18 = {
@@ -47,7 +48,7 @@ def main():
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     torch.set_num_threads(minicnn.get_num_threads())
-    peak = measure_peak()
+    peak = fma_peak(minicnn.get_num_threads())
     print(f"{minicnn.get_num_threads()} threads, FMA peak {peak:.0f} GFLOP/s, torch {torch.__version__}")
     print(
         f"{'layer':22}{'batch':>6} {'pass':9}{'ms':>9}{'GFLOP/s':>9}"
@@ -135,43 +136,6 @@ def interleaved(calls, rounds):
                 call()
                 mine.append(time.perf_counter() - began)
     return [float(np.median(mine)) for mine in times]
-
-
-def measure_peak():
-    """GFLOP/s of the microkernel on data in L1, on all threads: the FMA peak of the machine."""
-    from threading import Thread
-
-    from minicnn.backends.cpu.simd import MR, NR32
-
-    a, b, c = (np.zeros((8, n), np.float32) for n in (256 * MR, 256 * NR32, MR * NR32))
-
-    def work(t, times):
-        for _ in range(times):
-            repeat_tile(200, a[t], b[t], c[t])
-
-    repeat_tile, best = _repeat(), 0.0
-    repeat_tile(1, a[0], b[0], c[0])
-    threads, flop = minicnn.get_num_threads(), 2 * 256 * MR * NR32 * 200
-    for _ in range(5):
-        workers = [Thread(target=work, args=(t % 8, 20)) for t in range(threads)]
-        began = time.perf_counter()
-        [worker.start() for worker in workers]
-        [worker.join() for worker in workers]
-        best = max(best, threads * 20 * flop / (time.perf_counter() - began) / 1e9)
-    return best
-
-
-def _repeat():
-    import numba
-
-    from minicnn.backends.cpu.simd import MR, NR32, tile_product
-
-    @numba.njit(nogil=True)
-    def repeat_tile(times, a, b, c):
-        for _ in range(times):
-            tile_product(256, a, 0, 256, 1, b, 0, NR32, c, 0, NR32, MR, NR32, False)
-
-    return repeat_tile
 
 
 if __name__ == "__main__":

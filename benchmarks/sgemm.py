@@ -9,10 +9,11 @@ import argparse
 
 import numpy as np
 import torch
-from conv_layers import interleaved, measure_peak
+from conv_layers import interleaved
 
 import minicnn
 from minicnn.backends.cpu.gemm import gemm
+from minicnn.bench.peak import fma_peak
 
 SHAPES = [(n, n, n) for n in (512, 768, 1024, 1536, 2048)] + [(128, 1000, 512), (32, 10, 3136), (1, 1000, 512)]
 
@@ -23,7 +24,9 @@ def main():
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(minicnn.get_num_threads())
-    print(f"{minicnn.get_num_threads()} threads, float32 FMA peak {measure_peak():.0f} GFLOP/s, {options.dtype}")
+    threads = minicnn.get_num_threads()
+    torch.set_num_threads(threads)
+    print(f"{threads} threads, float32 FMA peak {fma_peak(threads):.0f} GFLOP/s, {options.dtype}")
     print(f"{'M':>6}{'N':>6}{'K':>6}{'GFLOP/s':>9}{'torch':>7}{'numpy':>7}{'ratio':>7}{'ratio':>7}{'error':>9}")
     rng = np.random.default_rng(0)
     for M, N, K in SHAPES:

@@ -6,7 +6,7 @@ from tolerance import assert_close
 
 import minicnn
 from minicnn.backends import cpu, reference
-from minicnn.backends.cpu.gemm import gemm
+from minicnn.backends.cpu.gemm import _plan, gemm
 
 SHAPES = [
     (1, 1, 1), (8, 48, 256), (7, 47, 255), (9, 49, 257), (1, 1000, 512), (128, 10, 3136), (3, 5, 1000),
@@ -60,7 +60,7 @@ def test_channel_sum_and_bias(shape, rng):
     np.testing.assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("shape", [(300, 200, 700), (1, 1000, 512), (10, 10, 10000)])
+@pytest.mark.parametrize("shape", [(300, 200, 700), (1, 1000, 512), (10, 10, 10000), (37, 3500, 530)])
 def test_same_bits_on_any_number_of_threads(shape, rng):
     M, N, K = shape
     a, b = rng.standard_normal((M, K), np.float32), rng.standard_normal((K, N), np.float32)
@@ -72,6 +72,18 @@ def test_same_bits_on_any_number_of_threads(shape, rng):
     finally:
         minicnn.set_num_threads(before)
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("pack_a", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3000, 40), (3000, 5, 40), (130, 67, 1030), (2048, 2048, 2048)])
+def test_the_parts_of_a_product_cover_it(shape, pack_a, threads):
+    M, N, K = shape
+    (rows, columns, count, own), (mc, kc, nc, nr, a_row, panel), size = _plan(M, N, K, 8, pack_a, threads)
+    assert 1 <= count <= threads and count == -(-M // rows) * -(-N // columns)
+    assert kc == _plan(M, N, K, 8, not pack_a, threads + 1)[1][1], "how the sums are cut must not depend on the threads"
+    assert panel >= kc * nr and a_row >= kc and size == count * own
+    assert own >= nc // nr * panel + pack_a * mc * a_row
 
 
 def test_nan_times_zero_is_nan():

@@ -14,7 +14,7 @@ CHUNK = 16  # channels a task where they lie side by side: a cache line of float
 
 def linear_forward(x, weight, bias):
     """y = x @ weight.T + bias"""
-    if x.shape[0] <= few_rows.ROWS_FORWARD and x.size:
+    if few_rows.pays_forward(x.shape[0], weight.size) and x.size:
         return few_rows.rows_by_rows(x, weight, bias)
     y = gemm(x, weight.T)  # (M, K) @ (K, O) -> (M, O)
     if bias is not None:
@@ -30,8 +30,8 @@ def linear_input_grad(dy, weight):
 
 def linear_weight_grad(dy, x):
     # forward: y = x @ weight.T, so dL/dweight = (dL/dy).T @ x
-    product = few_rows.combine if dy.shape[0] <= few_rows.ROWS_BACKWARD else gemm
-    return product(dy.T, x)  # (O, M) @ (M, K) -> (O, K)
+    few = dy.shape[0] <= few_rows.ROWS_BACKWARD and dy.shape[1] * x.shape[1] <= few_rows.SMALL
+    return (few_rows.combine if few else gemm)(dy.T, x)  # (O, M) @ (M, K) -> (O, K)
 
 
 def channel_sum(dy):

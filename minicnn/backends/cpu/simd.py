@@ -272,20 +272,12 @@ class StridedTile(Tile):
     operand = (ir.PointerType(), I64, I64)
 
     def begin(self, rows, a, a_row, a_step):
-        self.a, self.a_row, self.a_step = a, a_row, a_step
+        self.a_step = a_step
         self.rows = [self.at(a, self.builder.mul(row, a_row)) for row in self.row_numbers(rows)]
 
     def a_values(self, step):
-        self._prefetch_next_rows(step)
         offset = self.builder.mul(step, self.a_step)
         return [self.at(row, offset) for row in self.rows]
-
-    def _prefetch_next_rows(self, step):
-        """Asks, a line a step, for the next MR rows of A: too short a stream for the hardware to foresee."""
-        builder = self.builder
-        row = builder.mul(builder.add(builder.and_(step, index(MR - 1)), index(MR)), self.a_row)
-        column = builder.mul(builder.and_(step, index(-(64 // self.size))), self.a_step)
-        self.prefetch(self.at(self.a, builder.add(row, column)))
 
 
 def _tile_product_numpy(k, a, a_at, a_row, a_step, b, b_at, b_step, c, c_at, c_row, rows, columns, accumulate):

@@ -1,6 +1,6 @@
 """How many threads a parallel kernel runs on, and who may start one.
 
-Call a `@kernel(parallel=True)` as `launch(kernel, …)`. A kernel cuts its work into chunks whose size depends on the
+Call a `@kernel(parallel=True)` as `launch(kernel, …)`. A kernel cuts its sums into chunks whose size depends on the
 shapes alone and adds partial sums in a fixed order, so that its result does not depend on the number of threads.
 
 Kernels run on the OpenMP pool of Numba's module omppool, which needs nothing else of Numba. Where there is none, or
