@@ -1,4 +1,4 @@
-"""The same columns, multiplied by NumPy's BLAS, which is blocked for the caches and runs on all threads. 74.3 GFLOP/s
+"""The same columns, multiplied by NumPy's BLAS, which is blocked for the caches and runs on all threads. 70.8 GFLOP/s
 (see README.md)."""
 
 from conv_2_im2col_numpy import columns

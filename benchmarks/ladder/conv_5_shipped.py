@@ -1,5 +1,5 @@
 """What ships: here Winograd's F(4×4, 3×3), which computes 16 outputs with 36 multiplications instead of 144, around
-the same microkernel (minicnn/backends/cpu/winograd.py). 230 GFLOP/s (see README.md)."""
+the same microkernel (minicnn/backends/cpu/winograd.py). 340 GFLOP/s (see README.md)."""
 
 import minicnn
 from minicnn import functional as F

@@ -1,6 +1,6 @@
 """The microkernel: a tile of c stays in registers for the whole sum over k, so that a step loads 8 + 3 values or
 vectors for 24 vector multiply-adds; b is read where it lies, in rows as far apart as b is wide, and A, B or both leave
-the caches as matrices grow. 35.8 GFLOP/s (see README.md)."""
+the caches as matrices grow. 26.6 GFLOP/s (see README.md)."""
 
 import numba
 import numpy as np

@@ -86,7 +86,8 @@ def test_calls_take_turns_without_the_collector():
 def test_variables_that_slow_a_peer_down_are_taken_away_and_told():
     variables = {"OPENBLAS_CORETYPE": "Haswell", "PATH": "/bin", "NUMBA_CPU_NAME": "generic"}
     cleaned = environment.clean(variables, 2)
-    assert cleaned == {"PATH": "/bin", "NUMBA_CPU_NAME": "generic", "OPENBLAS_NUM_THREADS": "2"}
+    settings = {"OPENBLAS_NUM_THREADS": "2", "OPENBLAS_THREAD_TIMEOUT": "20"}
+    assert cleaned == {"PATH": "/bin", "NUMBA_CPU_NAME": "generic", **settings}
     assert "OPENBLAS_CORETYPE=Haswell" in environment.removed(variables)["OPENBLAS_CORETYPE"]
 
 
