@@ -84,6 +84,9 @@ def _pack(weight, form, g, f, c_first, c_count, sizes, taps, first, out, out_at,
         if T == 1:
             copy_run(out, out_at + c * nr, nr, weight, source, 1, 0, f_count)
             continue
+        if first.size == 2 and first[1] == T:  # one phase has them all, in their order
+            transpose(out, out_at + c * T * nr, nr, weight, source, T, f_count, T)
+            continue
         transpose(out, spare, nr, weight, source, T, f_count, T)
         for p in range(first.size - 1):
             to = out_at + (first[p] * c_count + c * (first[p + 1] - first[p])) * nr
