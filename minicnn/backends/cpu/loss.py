@@ -15,10 +15,8 @@ from .arrays import canonical, part, parts
 from .cache import kernel
 from .elementary import exp, log1p, sigmoid
 from .memory import empty, empty_like
-from .softmax import TILE, exponentials, gather, row_exponentials, scatter, tile_at, tiles
+from .softmax import TILE, VALUES, exponentials, gather, row_exponentials, row_sum, scatter, tile_at, tiles
 from .threads import launch
-
-VALUES = 8192  # logits a task of rows, about
 
 
 def cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing):
@@ -37,16 +35,16 @@ def cross_entropy_forward(logits, target, weight, ignore_index, label_smoothing)
 @kernel(parallel=True)
 def _cross_entropy_forward(logits, index, q, weight, ignore_index, smoothing, outer, C, inner, losses, weights):
     for task in prange(tiles(outer, inner)):
-        position, first, count, stride_c, stride_p = tile_at(task, outer, C, inner)
+        position, first, count = tile_at(task, C, inner)
         tile, total = np.empty((C, TILE), logits.dtype), np.empty(TILE)
-        gather(logits, first, count, stride_c, stride_p, tile)
+        gather(logits, first, count, inner, tile)
         exponentials(tile, count, total, False)
         for p in range(count):
             total[p] = math.log(total[p])  # log p[c] is tile[c] − total from here on
         spread = np.zeros(TILE)  # Σ_c weight[c] · q[c] · log p[c] of the given q, or of the uniform one
         if index.size == 0 or smoothing > 0:
             share = np.empty((C, TILE), logits.dtype)
-            distribution(q, first, count, stride_c, stride_p, smoothing, share)
+            distribution(q, first, count, inner, smoothing, share)
             for c in range(C):
                 for p in range(count):
                     log_p = np.float64(tile[c, p]) - total[p]
@@ -83,13 +81,13 @@ def cross_entropy_backward(scale, logits, target, weight, ignore_index, label_sm
 def _cross_entropy_backward(scale, logits, index, q, weight, ignore_index, smoothing, outer, C, inner, dlogits):
     hard = logits.dtype.type(1 - smoothing)
     for task in prange(tiles(outer, inner)):
-        position, first, count, stride_c, stride_p = tile_at(task, outer, C, inner)
+        position, first, count = tile_at(task, C, inner)
         tile, share = np.empty((C, TILE), logits.dtype), np.zeros((C, TILE), logits.dtype)
         total, mass = np.empty(TILE), np.zeros(TILE)
-        gather(logits, first, count, stride_c, stride_p, tile)
+        gather(logits, first, count, inner, tile)
         exponentials(tile, count, total, True)
         if index.size == 0 or smoothing > 0:
-            distribution(q, first, count, stride_c, stride_p, smoothing, share)
+            distribution(q, first, count, inner, smoothing, share)
             for c in range(C):
                 for p in range(count):
                     share[c, p] *= weight[c]
@@ -112,15 +110,15 @@ def _cross_entropy_backward(scale, logits, index, q, weight, ignore_index, smoot
             for p in range(count):
                 if index[position + p] == ignore_index:
                     tile[:, p] = 0
-        scatter(tile, first, count, stride_c, stride_p, dlogits)
+        scatter(tile, first, count, inner, dlogits)
 
 
 @kernel
-def distribution(q, first, count, stride_c, stride_p, smoothing, share):
+def distribution(q, first, count, inner, smoothing, share):
     """The smoothed target: (1 − ε) · q + ε / C, or ε / C alone without q."""
     hard, soft = share.dtype.type(1 - smoothing), share.dtype.type(smoothing / share.shape[0])
     if q.size > 0:
-        gather(q, first, count, stride_c, stride_p, share)
+        gather(q, first, count, inner, share)
     for c in range(share.shape[0]):
         for p in range(count):
             share[c, p] = hard * share[c, p] + soft if q.size > 0 else soft
@@ -193,14 +191,6 @@ def row_loss(row, share, largest, log_total):
     total = 0.0
     for c in range(row.size):
         total += np.float64(share[c]) * (np.float64(row[c] - largest) - log_total)
-    return total
-
-
-@kernel(fast=True)
-def row_sum(row):
-    total = 0.0
-    for c in range(row.size):
-        total += np.float64(row[c])
     return total
 
 

@@ -1,8 +1,9 @@
 """Softmax and its logarithm along one axis.
 
-x is seen as (outer, C, inner), the axis in the middle. A task takes a tile of up to TILE positions with all their C
-values into a buffer (C, TILE), so that the inner loop runs over positions, whole vectors at a time, whichever axis it
-is. Sums are in float64: in float32 a thousand terms one after the other would lose two digits.
+x is seen as (outer, C, inner), the axis in the middle. Along the last axis (inner is 1) every row is worked on where it
+lies. Along another a task takes a tile of up to TILE positions with all their C values into a buffer (C, TILE), so that
+the inner loop runs over positions, whole vectors at a time. Sums are in float64: in float32 a thousand terms one after
+the other would lose two digits.
 """
 
 import math
@@ -17,6 +18,7 @@ from .memory import empty_like
 from .threads import launch
 
 TILE = 64
+VALUES = 8192  # a task of rows, about
 
 
 def softmax_forward(x, axis):
@@ -42,14 +44,22 @@ def log_softmax_backward(dy, x, axis):
 def _forward(x, axis, log):
     x = canonical(x)
     y = empty_like(x)
-    launch(_softmax_forward, x.reshape(-1), y.reshape(-1), *around(x.shape, axis), log)
+    outer, C, inner = around(x.shape, axis)
+    if inner == 1:
+        launch(_rows_forward, x.reshape(-1), y.reshape(-1), outer, C, log)
+    else:
+        launch(_softmax_forward, x.reshape(-1), y.reshape(-1), outer, C, inner, log)
     return y
 
 
 def _backward(dy, x, axis, log):
     dy, x = canonical(dy), canonical(x)
     dx = empty_like(x)
-    launch(_softmax_backward, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), *around(x.shape, axis), log)
+    outer, C, inner = around(x.shape, axis)
+    if inner == 1:
+        launch(_rows_backward, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), outer, C, log)
+    else:
+        launch(_softmax_backward, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), outer, C, inner, log)
     return dx
 
 
@@ -59,11 +69,49 @@ def around(shape, axis):
 
 
 @kernel(parallel=True)
+def _rows_forward(x, y, outer, C, log):
+    rows = max(1, VALUES // C)
+    for task in prange((outer + rows - 1) // rows):
+        for n in range(task * rows, min(outer, (task + 1) * rows)):
+            row, out = x[n * C : (n + 1) * C], y[n * C : (n + 1) * C]
+            largest, total = row_exponentials(row, out)
+            if log:
+                log_total = x.dtype.type(math.log(total))
+                for c in range(out.size):
+                    out[c] = (row[c] - largest) - log_total
+            else:
+                factor = x.dtype.type(1.0 / total)
+                for c in range(out.size):
+                    out[c] *= factor
+
+
+@kernel(parallel=True)
+def _rows_backward(dy, x, dx, outer, C, log):
+    rows = max(1, VALUES // C)
+    for task in prange((outer + rows - 1) // rows):
+        y = np.empty(C, x.dtype)  # softmax(x)
+        for n in range(task * rows, min(outer, (task + 1) * rows)):
+            upstream, out = dy[n * C : (n + 1) * C], dx[n * C : (n + 1) * C]
+            _, total = row_exponentials(x[n * C : (n + 1) * C], y)
+            factor = x.dtype.type(1.0 / total)
+            for c in range(y.size):
+                y[c] *= factor
+            if log:
+                correction = x.dtype.type(row_sum(upstream))
+                for c in range(out.size):
+                    out[c] = upstream[c] - y[c] * correction
+            else:
+                correction = x.dtype.type(row_dot(upstream, y))
+                for c in range(out.size):
+                    out[c] = y[c] * (upstream[c] - correction)
+
+
+@kernel(parallel=True)
 def _softmax_forward(x, y, outer, C, inner, log):
     for task in prange(tiles(outer, inner)):
-        _, first, count, stride_c, stride_p = tile_at(task, outer, C, inner)
+        _, first, count = tile_at(task, C, inner)
         tile, total = np.empty((C, TILE), x.dtype), np.empty(TILE)
-        gather(x, first, count, stride_c, stride_p, tile)
+        gather(x, first, count, inner, tile)
         exponentials(tile, count, total, not log)
         factor = np.empty(TILE, x.dtype)
         for p in range(count):
@@ -71,17 +119,17 @@ def _softmax_forward(x, y, outer, C, inner, log):
         for c in range(C):
             for p in range(count):
                 tile[c, p] = tile[c, p] - factor[p] if log else tile[c, p] * factor[p]
-        scatter(tile, first, count, stride_c, stride_p, y)
+        scatter(tile, first, count, inner, y)
 
 
 @kernel(parallel=True)
 def _softmax_backward(dy, x, dx, outer, C, inner, log):
     for task in prange(tiles(outer, inner)):
-        _, first, count, stride_c, stride_p = tile_at(task, outer, C, inner)
+        _, first, count = tile_at(task, C, inner)
         tile, dtile = np.empty((C, TILE), x.dtype), np.empty((C, TILE), x.dtype)
         total, dot = np.empty(TILE), np.zeros(TILE)
-        gather(x, first, count, stride_c, stride_p, tile)
-        gather(dy, first, count, stride_c, stride_p, dtile)
+        gather(x, first, count, inner, tile)
+        gather(dy, first, count, inner, dtile)
         exponentials(tile, count, total, True)
         factor, correction = np.empty(TILE, x.dtype), np.empty(TILE, x.dtype)
         for p in range(count):
@@ -98,7 +146,7 @@ def _softmax_backward(dy, x, dx, outer, C, inner, log):
                     tile[c, p] = dtile[c, p] - tile[c, p] * correction[p]
                 else:
                     tile[c, p] = tile[c, p] * (dtile[c, p] - correction[p])
-        scatter(tile, first, count, stride_c, stride_p, dx)
+        scatter(tile, first, count, inner, dx)
 
 
 # ---- tiles; the losses use them too ----
@@ -106,52 +154,37 @@ def _softmax_backward(dy, x, dx, outer, C, inner, log):
 
 @kernel
 def tiles(outer, inner):
-    """How many tiles there are: positions are rows when inner is 1, else each row of `inner` is cut on its own."""
-    return (outer + TILE - 1) // TILE if inner == 1 else outer * ((inner + TILE - 1) // TILE)
+    """How many tiles there are: the positions side by side, `inner` of them, are cut on their own."""
+    return outer * ((inner + TILE - 1) // TILE)
 
 
 @kernel
-def tile_at(task, outer, C, inner):
-    """(position, first, count, stride_c, stride_p) of a tile that begins at this position and holds `count` of them.
+def tile_at(task, C, inner):
+    """(position, first, count) of a tile that begins at this position and holds `count` of them.
 
-    Value c of its p-th position is the element first + c · stride_c + p · stride_p of the flat array.
+    Value c of its p-th position is the element first + c · inner + p of the flat array.
     """
-    if inner == 1:
-        position = task * TILE
-        return position, position * C, min(TILE, outer - position), 1, C
-    a_row = (inner + TILE - 1) // TILE
-    row, p = task // a_row, task % a_row * TILE
-    return row * inner + p, row * C * inner + p, min(TILE, inner - p), inner, 1
+    across = (inner + TILE - 1) // TILE
+    row, p = task // across, task % across * TILE
+    return row * inner + p, row * C * inner + p, min(TILE, inner - p)
 
 
 @kernel
-def gather(x, first, count, stride_c, stride_p, tile):
-    """Copy a tile of the flat x into the buffer (C, TILE); one of the strides is 1."""
-    if stride_p == 1:
-        for c in range(tile.shape[0]):
-            line = x[first + c * stride_c : first + c * stride_c + count]
-            for p in range(line.size):
-                tile[c, p] = line[p]
-    else:
-        for p in range(count):
-            line = x[first + p * stride_p : first + p * stride_p + tile.shape[0]]
-            for c in range(line.size):
-                tile[c, p] = line[c]
+def gather(x, first, count, inner, tile):
+    """Copy a tile of the flat x into the buffer (C, TILE)."""
+    for c in range(tile.shape[0]):
+        line = x[first + c * inner : first + c * inner + count]
+        for p in range(line.size):
+            tile[c, p] = line[p]
 
 
 @kernel
-def scatter(tile, first, count, stride_c, stride_p, y):
+def scatter(tile, first, count, inner, y):
     """Copy the buffer back to where `gather` took it from."""
-    if stride_p == 1:
-        for c in range(tile.shape[0]):
-            line = y[first + c * stride_c : first + c * stride_c + count]
-            for p in range(line.size):
-                line[p] = tile[c, p]
-    else:
-        for p in range(count):
-            line = y[first + p * stride_p : first + p * stride_p + tile.shape[0]]
-            for c in range(line.size):
-                line[c] = tile[c, p]
+    for c in range(tile.shape[0]):
+        line = y[first + c * inner : first + c * inner + count]
+        for p in range(line.size):
+            line[p] = tile[c, p]
 
 
 @kernel
@@ -195,4 +228,20 @@ def sum_of_exponentials(row, largest, e):
     for i in range(row.size):
         e[i] = exp(row[i] - largest)
         total += np.float64(e[i])
+    return total
+
+
+@kernel(fast=True)
+def row_sum(row):
+    total = 0.0
+    for i in range(row.size):
+        total += np.float64(row[i])
+    return total
+
+
+@kernel(fast=True)
+def row_dot(a, b):
+    total = 0.0
+    for i in range(a.size):
+        total += np.float64(a[i]) * np.float64(b[i])
     return total

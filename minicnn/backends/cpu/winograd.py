@@ -27,7 +27,7 @@ from .winograd_simd import input_tiles, output_tiles, weight_square
 TAPS, ZERO = np.int64(9), np.int64(0)
 # Rows of the turned filters that lie side by side: U[e] is (R / PANEL, K, PANEL), so that a product reads one stream of
 # them; a row of all R cost dx up to 13 % more.
-PANEL = np.int64(max(VECTOR, MR))
+PANEL = np.int64(max(int(VECTOR), MR))
 U_BYTES = 5 << 20  # filters held at a time, which stay in L3 beside the input
 
 
