@@ -45,6 +45,8 @@ def _forward(x, axis, log):
     x = canonical(x)
     y = empty_like(x)
     outer, C, inner = around(x.shape, axis)
+    if x.size == 0:
+        return y
     if inner == 1:
         launch(_rows_forward, x.reshape(-1), y.reshape(-1), outer, C, log)
     else:
@@ -56,6 +58,8 @@ def _backward(dy, x, axis, log):
     dy, x = canonical(dy), canonical(x)
     dx = empty_like(x)
     outer, C, inner = around(x.shape, axis)
+    if x.size == 0:
+        return dx
     if inner == 1:
         launch(_rows_backward, dy.reshape(-1), x.reshape(-1), dx.reshape(-1), outer, C, log)
     else:
