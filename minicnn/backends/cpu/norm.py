@@ -18,6 +18,7 @@ from .elementwise import add_forward
 from .memory import empty_like
 from .threads import launch
 
+RUN = 256  # values summed in their own dtype, even if one by one; sums of sums are float64
 PIECE = 4096  # values of a plane that are summed at a time: they stay in L1 for the second look
 # planes below this length are put side by side first, so that a loop has something to run over (32 images with 256
 # channels of 14×14: 0.85 ms, now 0.66)
@@ -193,12 +194,15 @@ def moments(x, at, size):
 @kernel(fast=True)
 def difference_sums(x, at, size, shift):
     """Σ (x − shift) and Σ (x − shift)² of a run"""
-    total, squares = x.dtype.type(0), x.dtype.type(0)
-    for i in range(size):
-        d = minus(x[np.uintp(at + i)], shift)
-        total += d
-        squares += d * d
-    return np.float64(total), np.float64(squares)
+    total, squares = 0.0, 0.0
+    for start in range(0, size, RUN):
+        part, part_squares = x.dtype.type(0), x.dtype.type(0)
+        for i in range(start, min(size, start + RUN)):
+            d = minus(x[np.uintp(at + i)], shift)
+            part += d
+            part_squares += d * d
+        total, squares = total + np.float64(part), squares + np.float64(part_squares)
+    return total, squares
 
 
 @kernel
@@ -404,12 +408,15 @@ def _input_grad(dy, x, mean, var, weight, eps, training, sums, dx):
 def product_sums(dy, first, x, at, size, mean):
     """Σ dy and Σ dy · (x − mean) of a run; dy begins at `first`"""
     hi, lo = in_two(x, mean)
-    total, projected = x.dtype.type(0), x.dtype.type(0)
-    for i in range(size):
-        upstream = dy[np.uintp(first + i)]
-        total += upstream
-        projected += upstream * minus(minus(x[np.uintp(at + i)], hi), lo)
-    return np.float64(total), np.float64(projected)
+    total, projected = 0.0, 0.0
+    for start in range(0, size, RUN):
+        part, part_projected = x.dtype.type(0), x.dtype.type(0)
+        for i in range(start, min(size, start + RUN)):
+            upstream = dy[np.uintp(first + i)]
+            part += upstream
+            part_projected += upstream * minus(minus(x[np.uintp(at + i)], hi), lo)
+        total, projected = total + np.float64(part), projected + np.float64(part_projected)
+    return total, projected
 
 
 @kernel
