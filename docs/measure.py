@@ -5,8 +5,11 @@ Without names all of them. Nothing else should run meanwhile. Takes a minute or 
 """
 
 import json
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # else NumPy's idle threads spin while others are timed
 
 import numpy as np
 import torch

@@ -3,7 +3,7 @@
 Numba makes machine code of each function by itself, and again within each that calls it: a helper three calls deep four
 times, the body of a prange loop four times as well (it, two wrappers around it, the kernel). Here what a kernel calls
 is a part of it: only linked, so that LLVM sees the whole at the end. The first training step of the small CNN takes
-16 to 21 s with an empty cache so, and took 37 (2 cores, Zen 4, one process).
+14 to 21 s with an empty cache so, and took 37 (2 cores, Zen 4, one process).
 """
 
 import gc
