@@ -2,6 +2,8 @@
 
 import os
 
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # else NumPy's idle threads spin while others are timed
+
 import pytest
 
 import minicnn

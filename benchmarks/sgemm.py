@@ -6,6 +6,9 @@ Each product is validated against float64 before it is timed; "ratio" is the tim
 """
 
 import argparse
+import os
+
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # else NumPy's idle threads spin while others are timed
 
 import numpy as np
 import torch
@@ -23,7 +26,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     options = parser.parse_args()
-    torch.set_num_threads(minicnn.get_num_threads())
     threads = minicnn.get_num_threads()
     torch.set_num_threads(threads)
     print(f"{threads} threads, float32 FMA peak {fma_peak(threads):.0f} GFLOP/s, {options.dtype}")

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from minicnn import functional as F
-from minicnn.backends.cpu.few_rows import ROWS_BACKWARD, ROWS_FORWARD
+from minicnn.backends.cpu.few_rows import ROWS_BACKWARD, ROWS_FORWARD, ROWS_FORWARD_SMALL
+
+ROWS = [1, 2, 3, ROWS_BACKWARD, ROWS_BACKWARD + 1, ROWS_FORWARD, ROWS_FORWARD + 1, ROWS_FORWARD_SMALL]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("outputs", [1, 3, 4, 9, 18])
 @pytest.mark.parametrize("inputs", [1, 7, 255, 257, 2051])
-@pytest.mark.parametrize("rows", [1, 2, 3, ROWS_BACKWARD, ROWS_BACKWARD + 1, ROWS_FORWARD, ROWS_FORWARD + 1])
+@pytest.mark.parametrize("rows", ROWS)
 def test_against_float64(rows, inputs, outputs, dtype):
     rng = np.random.default_rng(rows * 10000 + inputs)
     shapes = (rows, inputs), (outputs, inputs), (outputs,), (rows, outputs)
